@@ -1,0 +1,9 @@
+"""What went wrong, told in one line: the command line prints these without a traceback."""
+
+
+class UserError(Exception):
+    """Something that the user can put right: the message names what is wrong and what is allowed. Exit code 2."""
+
+
+class VerificationError(Exception):
+    """A record that does not match: the message names the first thing that is wrong. Exit code 1."""

@@ -1,0 +1,344 @@
+"""A scenario: everything that determines a run, as one frozen value parsed from TOML.
+
+Every key has a unit and a source in its description; ``scenarios/*.toml`` show them with comments. An error
+names the key, the value and what is allowed. "DTB-FL" is Li, Zheng, Chen 2025 (Future Internet 17(11):505),
+whose experiment is section 6.1; equation numbers are that paper's.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from platoon.errors import UserError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A table of the scenario: frozen, and closed against unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Task(Section):
+    """What is learned, and when the run stops."""
+
+    data: Literal["mnist", "cifar10", "gtsrb"] = Field("mnist", description="data set (DTB-FL: cifar10)")
+    model: Literal["cnn", "small_cnn", "mlp"] = Field(
+        "small_cnn", description="network; cnn is DTB-FL's of about 1.2 MB on CIFAR-10"
+    )
+    rounds: Count = Field(25, description="rounds at most (DTB-FL: 100)")
+    target_accuracy: Share | None = Field(None, description="stop at this test accuracy (DTB-FL: 0.85)")
+    deadline_s: Positive | None = Field(None, description="stop after this many simulated seconds")
+    escrow_tokens: float = Field(1000.0, ge=0, description="tokens that the publisher puts in escrow")
+    test_samples: Count = Field(10_000, description="test images used after every round")
+
+
+class Fleet(Section):
+    """The vehicles and who among them is malicious."""
+
+    vehicles: int = Field(60, ge=1, le=100_000, description="N (DTB-FL: 200)")
+    malicious_share: Share = Field(0.3, description="share of attackers, drawn once (DTB-FL: 0 to 0.4)")
+    attack: Literal["label_flip", "none"] = Field(
+        "label_flip", description="every label replaced by a uniformly random wrong one before training"
+    )
+    attack_strength: Share = Field(1.0, description="share of an attacker's labels that is flipped")
+
+
+class Partition(Section):
+    """How the data lie in the vehicles."""
+
+    kind: Literal["classes", "iid", "dirichlet"] = Field("classes", description="partitioner")
+    classes: Count = Field(2, description="classes per vehicle, for kind = classes (DTB-FL: 2)")
+    alpha: Positive = Field(0.5, description="concentration, for kind = dirichlet")
+    samples: Count = Field(300, description="samples per vehicle (DTB-FL: about 300)")
+
+
+class Roads(Section):
+    """Roads and traffic, by SUMO."""
+
+    streets: int = Field(9, ge=2, le=101, description="streets each way (DTB-FL: 21)")
+    block_m: Positive = Field(250.0, description="block length, metres (DTB-FL: 250)")
+    lanes: int = Field(2, ge=1, le=8, description="lanes per direction")
+    signals: Literal["actuated", "static", "none"] = Field("actuated", description="traffic lights")
+    speed_kmh: tuple[Positive, Positive] = Field(
+        (30.0, 60.0), description="least and largest speed limit, drawn per segment (DTB-FL: 30 to 60)"
+    )
+    sumo_config: str | None = Field(
+        None, description="path of a .sumocfg or .net.xml used instead of the grid; its folder is read-only"
+    )
+    warmup_s: int = Field(60, ge=0, description="traffic before round 1, seconds")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Roads":
+        if self.speed_kmh[0] > self.speed_kmh[1]:
+            raise ValueError("the least speed is above the largest")
+        return self
+
+
+class Radio(Section):
+    """Roadside units and their channel: TR 38.901 UMi street canyon with map-based line of sight."""
+
+    rsus: int = Field(4, ge=1, le=64, description="RSUs, each with its own edge server (DTB-FL: 10)")
+    service_radius_m: Positive = Field(1000.0, description="an RSU serves no vehicle beyond (DTB-FL: 1000)")
+    hearing_radius_m: Positive = Field(
+        2500.0, description="an RSU measures no vehicle beyond (positioning needs more than service)"
+    )
+    carrier_ghz: float = Field(
+        2.0,
+        ge=0.5,
+        le=100.0,
+        description="carrier; a radius of 1 km holds at 2 GHz, at 5.9 GHz it covers 60 % of vehicle time",
+    )
+    bandwidth_mhz: Positive = Field(20.0, description="B, shared by the uploads of one RSU (DTB-FL: 20)")
+    vehicle_dbm: float = Field(23.0, description="transmit power of a vehicle, dBm")
+    antenna_gain_db: float = Field(11.0, description="antenna gains of RSU (8) and vehicle (3), dB")
+    noise_figure_db: float = Field(5.0, ge=0, description="receiver noise figure, dB")
+    rate: Literal["cqi", "shannon"] = Field(
+        "cqi", description="rate from SNR: CQI table, or eq. 1 as written"
+    )
+    rsu_height_m: Positive = Field(10.0, description="antenna height of an RSU, metres")
+    snr_sigma_db: float = Field(1.0, ge=0, description="noise of an SNR measurement, dB")
+
+
+class Compute(Section):
+    """The vehicles' processors."""
+
+    ghz: tuple[Positive, Positive] = Field((1.5, 2.5), description="least and largest CPU clock (DTB-FL)")
+    cycles_per_sample: Positive = Field(1e6, description="C, cycles per sample and epoch (DTB-FL: about 1e6)")
+    load_mean: Share = Field(0.2, description="mean share of the CPU that other work takes")
+    load_sigma: float = Field(0.1, ge=0, description="standard deviation of that share")
+    capacitance: Positive = Field(
+        1e-28, description="zeta of E = zeta C D epochs f^2, joules (papers.md B.4)"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Compute":
+        if self.ghz[0] > self.ghz[1]:
+            raise ValueError("the least clock is above the largest")
+        return self
+
+
+class Round(Section):
+    """One training round."""
+
+    participants: Count = Field(10, description="K, chosen in the whole fleet (DTB-FL: 10)")
+    epochs: Count = Field(3, description="local epochs (DTB-FL: 3)")
+    batch: Count = Field(32, description="batch size (DTB-FL: 32)")
+    learning_rate: Positive = Field(0.02, description="local SGD step size (not given by DTB-FL)")
+    momentum: float = Field(0.9, ge=0, lt=1, description="local SGD momentum (not given by DTB-FL)")
+    local_loss: Literal["full", "own_classes"] = Field(
+        "full", description="cross entropy over all classes, or over the vehicle's own (docs: convergence)"
+    )
+    policy: Literal["drop", "void", "wait"] = Field(
+        "drop",
+        description="when a chosen vehicle is late: go on without it, discard the round, or wait for it",
+    )
+    deadline_s: Positive = Field(20.0, description="wait at most this long for updates, seconds")
+    distribution_s: float = Field(1.0, ge=0, description="edge server to vehicles (DTB-FL 6.1.2: 1.0)")
+    chain_s: float = Field(1.5, ge=0, description="evaluation and contracts on chain (DTB-FL 6.1.2: 1.5)")
+    aggregation_s: float = Field(0.6, ge=0, description="aggregation (DTB-FL 6.1.2: 0.6)")
+
+
+class Twin(Section):
+    """The digital twin."""
+
+    position_sigma_m: Positive = Field(3.0, description="position measurement noise per axis, metres")
+    utility_balance: Share = Field(0.5, description="alpha of eq. 10: link against compute")
+    attestation_cycles: Positive = Field(5e8, description="C_test; far above the round trip, cycles")
+    attestation_deadline_s: Positive = Field(1.0, description="an answer later than this fails, seconds")
+    refine_every: Count = Field(10, description="rounds between re-fits (DTB-FL: 10)")
+
+
+class Trust(Section):
+    """Scores, reputation and weights."""
+
+    score: str = Field("probe_margin", description="rule that judges an update; 'cosine' is eq. 11")
+    threshold: float | None = Field(
+        None, ge=-1, le=1, description="Q_min; None takes the score's own (cosine: 0.3, DTB-FL)"
+    )
+    probes_per_class: Count = Field(20, description="labelled probe samples per class at each edge server")
+    rule: Literal["default", "as_written"] = Field(
+        "default", description="reputation as the papers mean it, or with DTB-FL's penalty floor at rho_min"
+    )
+    beta: Share = Field(0.5, description="memory of the reputation, eq. 12 (DTB-FL: 0.5)")
+    rho_min: Share = Field(0.4, description="least reputation to take part (DTB-FL: 0.4)")
+    start: Share = Field(0.5, description="reputation of a newcomer (DTB-FL: 0.5)")
+    penalty: Share = Field(0.1, description="taken for an invalid update (DTB-FL: 0.1)")
+    probation_slots: int = Field(
+        1, ge=0, description="excluded vehicles scored per round without being merged (default rule)"
+    )
+
+
+class Reward(Section):
+    """Payment of the vehicles, from escrow."""
+
+    formula: Literal["pool", "base_bonus"] = Field("pool", description="eq. 15, or eq. 6")
+    pool_tokens: float = Field(10.0, ge=0, description="R_total of eq. 15, tokens per round")
+    base_tokens: float = Field(0.2, ge=0, description="R_base of eq. 6, tokens")
+    bonus_tokens: float = Field(5.0, ge=0, description="R_bonus of eq. 6, tokens")
+
+
+class Ledger(Section):
+    """The ledger's engine."""
+
+    engine: Literal["embedded"] = Field("embedded", description="EVM in the process, sealed log in SQLite")
+    chain_id: int = Field(7_400, ge=1, lt=2**53, description="EIP-155 and EIP-712 chain id")
+
+
+class Scenario(Section):
+    """A whole scenario. ``Scenario.load`` reads it from TOML.
+
+    >>> Scenario().fleet.vehicles
+    60
+    """
+
+    name: str = Field("scenario", pattern=r"^[A-Za-z0-9_.-]+$", description="name in tables and reports")
+    seed: int = Field(1, ge=0, lt=2**63, description="the one seed")
+    method: str = Field("dtb-fl", description="composition of selector, score, reputation and weights")
+    compare: tuple[str, ...] = Field(("dtb-fl", "fedavg"), description="methods of `platoon compare`")
+    workers: int = Field(2, ge=1, le=256, description="training processes; the result does not depend on it")
+    task: Task = Task()
+    fleet: Fleet = Fleet()
+    partition: Partition = Partition()
+    roads: Roads = Roads()
+    radio: Radio = Radio()
+    compute: Compute = Compute()
+    round: Round = Round()
+    twin: Twin = Twin()
+    trust: Trust = Trust()
+    reward: Reward = Reward()
+    ledger: Ledger = Ledger()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Scenario":
+        if self.round.participants > self.fleet.vehicles:
+            raise ValueError(
+                f"round.participants = {self.round.participants}: larger than the fleet; "
+                f"allowed: 1 to fleet.vehicles = {self.fleet.vehicles}"
+            )
+        if self.fleet.attack != "none" and malicious_count(self.fleet) >= self.fleet.vehicles:
+            raise ValueError(
+                f"fleet.malicious_share = {self.fleet.malicious_share}: every vehicle is malicious; "
+                "allowed: a share that leaves at least one honest vehicle"
+            )
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> "Scenario":
+        """Read a scenario from a TOML file; ``overrides`` maps dotted keys to values (``--set``).
+
+        Raises:
+            UserError: no such file, no TOML, an unknown key, or a value out of range; the message says which.
+        """
+        try:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such scenario file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read as a scenario ({error})") from None
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{path}: not valid TOML ({error})") from None
+        return cls.from_table(table, overrides, source=str(path))
+
+    @classmethod
+    def from_table(
+        cls, table: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, source: str = "scenario"
+    ) -> "Scenario":
+        """Build a scenario from nested mappings, applying dotted overrides; raises ``UserError``."""
+        merged = _copy(table)
+        for key, value in (overrides or {}).items():
+            _assign(merged, key, value)
+        try:
+            return cls.model_validate(merged)
+        except ValidationError as error:
+            raise UserError(f"{source}: {_explain(error)}") from None
+
+    def to_toml(self) -> str:
+        """The scenario as TOML, every key written out. Reading it back gives an equal scenario."""
+        return _toml(self.model_dump(mode="json"))
+
+
+def malicious_count(fleet: Fleet) -> int:
+    """Number of attackers: the share of the fleet, rounded to nearest (0 for attack 'none')."""
+    return 0 if fleet.attack == "none" else round(fleet.malicious_share * fleet.vehicles)
+
+
+def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """A hint for a misspelt name: the close match, and all that is allowed.
+
+    >>> did_you_mean("fedavgg", ["dtb-fl", "fedavg"])
+    "did you mean 'fedavg'? allowed: dtb-fl, fedavg"
+    """
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}allowed: {', '.join(known)}"
+
+
+def _copy(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+
+
+def _assign(table: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        inner = table.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{dotted}: {parent} is a value, not a section")
+        table = inner
+    table[last] = value
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """Keys that are allowed in the section that a validation error points into."""
+    section: type[BaseModel] = Scenario
+    for part in location[:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        section = annotation
+    return list(section.model_fields)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault of a validation error, in one line."""
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key; {did_you_mean(str(fault['loc'][-1]), _fields_at(fault['loc']))}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    return f"{key} = {fault['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _toml(table: Mapping[str, Any], prefix: str = "") -> str:
+    """TOML of nested mappings; keys without a value (None) are left out, as TOML has no null."""
+    lines = [
+        f"{key} = {_toml_value(value)}"
+        for key, value in table.items()
+        if not isinstance(value, Mapping) and value is not None
+    ]
+    text = "\n".join(lines) + "\n" if lines else ""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            name = f"{prefix}{key}"
+            text += f"\n[{name}]\n{_toml(value, f'{name}.')}"
+    return text
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return repr(value)
