@@ -2,8 +2,12 @@
 
 
 class UserError(Exception):
-    """Something that the user can put right: the message names what is wrong and what is allowed. Exit code 2."""
+    """Something that the user can put right: the message says what is wrong and what is allowed. Exit 2."""
 
 
 class VerificationError(Exception):
     """A record that does not match: the message names the first thing that is wrong. Exit code 1."""
+
+
+class Halted(Exception):
+    """The protocol cannot go on: too few parties answer. Nothing that was committed is lost. Exit code 1."""

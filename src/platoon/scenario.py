@@ -141,6 +141,9 @@ class Round(Section):
         description="when a chosen vehicle is late: go on without it, discard the round, or wait for it",
     )
     deadline_s: Positive = Field(20.0, description="wait at most this long for updates, seconds")
+    rest_rounds: int = Field(
+        0, ge=0, description="rounds that a chosen vehicle is passed over; 0 is Algorithm 1 as written"
+    )
     distribution_s: float = Field(1.0, ge=0, description="edge server to vehicles (DTB-FL 6.1.2: 1.0)")
     chain_s: float = Field(1.5, ge=0, description="evaluation and contracts on chain (DTB-FL 6.1.2: 1.5)")
     aggregation_s: float = Field(0.6, ge=0, description="aggregation (DTB-FL 6.1.2: 0.6)")

@@ -1,0 +1,205 @@
+"""Effects and events: the only way in which the protocol meets the world.
+
+Protocol code is generators. What costs time, bytes or I/O is an effect that they yield; a driver carries it out
+and sends the answer back (h11 and dask's worker state machine are the models). Effects are imperative, events
+past tense. Nothing here knows a clock: time comes with the events.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from platoon.ledger.task_chain import Call, Receipt
+from platoon.nouns import Digest, Duration, EdgeServerId, Instant, Outcomes, VehicleId
+from platoon.protocol.messages import Message, Peer
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """Put messages on the network, which may lose, delay, repeat and reorder them. Answer: None."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Wait for the next message, at most until an instant. Answer: ``Received`` or ``TimeReached``."""
+
+    until: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Wait for the next message, however long it takes (vehicles, edge servers). Answer: ``Received``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A message arrived."""
+
+    message: Message
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeReached:
+    """Nothing arrived until the instant that was waited for."""
+
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Ask the twin what it expects of the fleet. Answer: ``platoon.nouns.Forecasts``."""
+
+    horizon: Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learn:
+    """Tell the twin what happened (phase 7). Answer: None."""
+
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """Sign a contract call as a transaction of the actor's own account. Answer: the transaction's bytes."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignUpdate:
+    """Sign an update with the vehicle's own key (EIP-712). Answer: ``platoon.nouns.SignedUpdate``."""
+
+    round: int
+    digest: Digest
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit:
+    """Have the ledger execute signed transactions in this order, as one block. Answer: ``Submitted``."""
+
+    round: int
+    transactions: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """The ledger took a block."""
+
+    receipts: tuple[Receipt, ...]
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consult:
+    """Read from the ledger. Answer: what the question's docstring says."""
+
+    question: "Question"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reputations:
+    """Reputation of every vehicle, (N,) integers in parts per million."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """The recorded updates of a round and, once judged, their verdicts:
+    tuple of ``platoon.ledger.task_chain.RecordedUpdate`` in the contract's order."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscrowLeft:
+    """What the publisher's escrow still holds, in 10^-6 tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDigest:
+    """Digest of the model that a majority voted for in a round, or None without a majority."""
+
+    round: int
+
+
+Question = Reputations | Verdicts | EscrowLeft | ModelDigest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Train:
+    """A vehicle trains the model on its own data and stores its update. Answer: ``Trained``."""
+
+    round: int
+    vehicle: VehicleId
+    model: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A local training is done; the update lies in the store under its digest."""
+
+    digest: Digest
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """An edge server judges updates on its own probe set. Answer: ``platoon.nouns.Scores``."""
+
+    round: int
+    edge_server: EdgeServerId
+    model: Digest
+    updates: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate:
+    """Merge updates into a model by integer weights that sum to 2^20, and store it. Answer: its ``Digest``."""
+
+    round: int
+    edge_server: EdgeServerId
+    model: Digest
+    updates: tuple[Digest, ...]
+    weights: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluate:
+    """Measure a model on the test set. Answer: accuracy, [0, 1]."""
+
+    model: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitRound:
+    """Make the round durable: the run's single commit point. Answer: None."""
+
+    state: Any
+    record: Any
+
+
+Effect = (
+    Send
+    | Wait
+    | Listen
+    | Forecast
+    | Learn
+    | Sign
+    | SignUpdate
+    | Submit
+    | Consult
+    | Train
+    | Score
+    | Aggregate
+    | Evaluate
+    | CommitRound
+)
+
+Steps = Generator[Effect, Any, T]
+"""A part of the protocol: yields effects, is sent their answers, returns a T."""

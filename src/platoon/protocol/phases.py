@@ -1,0 +1,282 @@
+"""The seven phases of a round (DESIGN section 3), each a generator over events and effects.
+
+A phase takes what the one before it produced and adds its own part. Nobody who is missing, late or faulty stops a
+round, as long as enough edge servers remain: then the phase says so (``Halted``) and nothing of the round counts.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from platoon.errors import Halted
+from platoon.nouns import MILLION, EdgeServerId, Instant, Ints, Outcomes, SignedUpdate, Tokens, VehicleId
+from platoon.protocol.checks import check_transaction, check_update
+from platoon.protocol.effects import (
+    Consult,
+    EscrowLeft,
+    Forecast,
+    Learn,
+    ModelDigest,
+    Reputations,
+    Steps,
+    Submit,
+    Submitted,
+    Verdicts,
+)
+from platoon.protocol.gather import Gathered, gather
+from platoon.protocol.messages import (
+    JudgeRequest,
+    MergeRequest,
+    Peer,
+    RecordRequest,
+    Request,
+    ScoreRequest,
+    SettleRequest,
+    TrainRequest,
+    TransactionReply,
+    UpdateReply,
+    edge_server_peer,
+    vehicle_peer,
+)
+from platoon.protocol.records import (
+    Arrivals,
+    Arrived,
+    Cohort,
+    Judged,
+    Merged,
+    Recorded,
+    RoundRecord,
+    Settled,
+)
+from platoon.protocol.rules import Rules, TaskState, leader_order, quorum
+from platoon.protocol.weights import merge_weights
+from platoon.rng import stream
+from platoon.twin.selectors import Candidates, probationers
+
+
+def select(rules: Rules, state: TaskState) -> Steps[Cohort]:
+    """Phase 1: the K vehicles of the whole fleet that the selector prefers, and whoever is on probation."""
+    forecasts = yield Forecast(horizon=rules.deadline)
+    reputations = yield Consult(question=Reputations())
+    believed = reputations / MILLION
+    chosen = rules.select(
+        Candidates(
+            forecasts=forecasts,
+            reputation=believed,
+            rho_min=rules.rho_min,
+            count=rules.participants,
+            rng=stream(rules.seed, "select", state.round),
+            round=state.round,
+            last_chosen=state.last_chosen,
+            balance=rules.balance,
+            rest_rounds=rules.rest_rounds,
+        )
+    )
+    excluded = probationers(believed, rules.rho_min, state.last_judged, rules.probation_slots, forecasts)
+    return Cohort(
+        round=state.round,
+        model=state.model,
+        started=state.now,
+        vehicles=tuple(sorted({VehicleId(int(row)) for row in (*chosen, *excluded)})),
+        probation=frozenset(VehicleId(int(row)) for row in excluded),
+        forecasts=forecasts,
+        reputations=reputations,
+    )
+
+
+def train(rules: Rules, cohort: Cohort) -> Steps[Arrivals]:
+    """Phase 2: vehicles train and send signed updates; who is late is dropped, waited for, or voids the round."""
+    body = TrainRequest(round=cohort.round, model=cohort.model)
+    gathered = yield from gather(
+        {vehicle_peer(vehicle): body for vehicle in cohort.vehicles},
+        now=cohort.started,
+        until=Instant(cohort.started + rules.longest_wait),
+        retry_every=rules.retry_every,
+        check=lambda peer, reply: check_update(rules, cohort.round, peer, reply),
+    )
+    updates = {
+        VehicleId(peer.number): Arrived(reply=answer.reply, at=answer.at)
+        for peer, answer in gathered.answers.items()
+        if isinstance(answer.reply, UpdateReply)
+    }
+    return Arrivals(
+        cohort=cohort,
+        now=gathered.now,
+        updates=updates,
+        refused={VehicleId(peer.number): fault for peer, fault in gathered.refused.items()},
+        voided=rules.policy == "void" and len(updates) < len(cohort.vehicles),
+    )
+
+
+def record(rules: Rules, arrivals: Arrivals) -> Steps[Recorded]:
+    """Phase 3: every edge server puts the updates that reached it on the chain.
+
+    An update whose edge server stays silent, or that the contract refuses, does not count.
+    """
+    if arrivals.voided or not arrivals.updates:
+        return Recorded(arrivals=arrivals, now=arrivals.now, updates=())
+    by_server: defaultdict[EdgeServerId, list[SignedUpdate]] = defaultdict(list)
+    for vehicle in sorted(arrivals.updates):
+        reply = arrivals.updates[vehicle].reply
+        by_server[EdgeServerId(reply.edge_server or 0)].append(reply.signed)
+    round_number = arrivals.cohort.round
+    gathered, transactions = yield from _ask_edge_servers(
+        rules,
+        arrivals.now,
+        {
+            server: RecordRequest(round=round_number, updates=tuple(updates))
+            for server, updates in by_server.items()
+        },
+    )
+    submitted = yield Submit(round=round_number, transactions=transactions)
+    updates = yield Consult(question=Verdicts(round=round_number))
+    return Recorded(arrivals=arrivals, now=_later(gathered.now, submitted), updates=updates)
+
+
+def judge(rules: Rules, recorded: Recorded) -> Steps[Judged]:
+    """Phase 4: every edge server scores every update on its own probe set; the contract takes the medians."""
+    if not recorded.updates:
+        return Judged(recorded=recorded, now=recorded.now, updates=())
+    cohort, now = recorded.arrivals.cohort, recorded.now
+    if rules.judged:
+        request = ScoreRequest(round=cohort.round, model=cohort.model)
+        everybody = {EdgeServerId(i): request for i in range(rules.edge_servers)}
+        gathered, transactions = yield from _ask_edge_servers(rules, now, everybody)
+        _require(len(transactions), quorum(rules.edge_servers), rules, "scores")
+        submitted = yield Submit(round=cohort.round, transactions=transactions)
+        now = _later(gathered.now, submitted)
+    now = yield from _lead(rules, now, cohort.round, JudgeRequest(round=cohort.round))
+    updates = yield Consult(question=Verdicts(round=cohort.round))
+    return Judged(recorded=recorded, now=now, updates=updates)
+
+
+def merge(rules: Rules, judged: Judged) -> Steps[Merged]:
+    """Phase 5: every edge server aggregates by itself and votes the digest; a strict majority decides."""
+    cohort = judged.recorded.arrivals.cohort
+    weights = merge_weights(judged.updates, rules.weights)
+    if not weights:
+        return Merged(judged=judged, now=judged.now, model=cohort.model, weights={})
+    request = MergeRequest(round=cohort.round, model=cohort.model)
+    everybody = {EdgeServerId(i): request for i in range(rules.edge_servers)}
+    gathered, transactions = yield from _ask_edge_servers(rules, judged.now, everybody)
+    submitted = yield Submit(round=cohort.round, transactions=transactions)
+    model = yield Consult(question=ModelDigest(round=cohort.round))
+    if model is None:
+        _require(0, rules.edge_servers // 2 + 1, rules, "equal votes for a model")
+    return Merged(judged=judged, now=_later(gathered.now, submitted), model=model, weights=weights)
+
+
+def settle(rules: Rules, merged: Merged) -> Steps[Settled]:
+    """Phase 6: the contracts move reputations and pay rewards."""
+    cohort = merged.judged.recorded.arrivals.cohort
+    now = yield from _lead(rules, merged.now, cohort.round, SettleRequest(round=cohort.round))
+    reputations = yield Consult(question=Reputations())
+    escrow_left = yield Consult(question=EscrowLeft())
+    settled = yield Consult(question=Verdicts(round=cohort.round))
+    return Settled(
+        merged=merged,
+        now=now,
+        reputations=reputations,
+        paid={update.vehicle: Tokens(update.reward) for update in settled},
+        escrow_left=escrow_left,
+    )
+
+
+def refine(rules: Rules, state: TaskState, settled: Settled) -> Steps[tuple[TaskState, RoundRecord]]:
+    """Phase 7: the twin learns what happened, by the edge servers' clocks; the next round begins."""
+    arrivals = settled.merged.judged.recorded.arrivals
+    cohort = arrivals.cohort
+    took = [
+        arrivals.updates[v].at - cohort.started if v in arrivals.updates else None for v in cohort.vehicles
+    ]
+    yield Learn(
+        outcomes=Outcomes(
+            round=cohort.round,
+            vehicles=np.array(cohort.vehicles, dtype=np.int64),
+            arrived=np.array([time is not None for time in took], dtype=np.bool_),
+            seconds=np.array([np.nan if time is None else time / MILLION for time in took]),
+        )
+    )
+    judged = [update.vehicle for update in settled.merged.judged.updates] if rules.judged else []
+    following = replace(
+        state,
+        round=state.round + 1,
+        now=settled.now,
+        model=settled.merged.model,
+        last_chosen=_stamp(state.last_chosen, cohort.vehicles, cohort.round),
+        last_judged=_stamp(state.last_judged, judged, cohort.round),
+    )
+    return following, RoundRecord(settled=settled, outcome=describe_outcome(settled))
+
+
+def describe_outcome(settled: Settled) -> str:
+    """What became of the model in this round, in words."""
+    arrivals = settled.merged.judged.recorded.arrivals
+    if settled.merged.weights:
+        return "merged"
+    if not arrivals.cohort.vehicles:
+        return "kept: nobody eligible"
+    if arrivals.voided:
+        missing = len(arrivals.cohort.vehicles) - len(arrivals.updates)
+        return f"void: {missing} of {len(arrivals.cohort.vehicles)} missing"
+    if not arrivals.updates:
+        return "kept: nobody finished"
+    if not settled.merged.judged.recorded.updates:
+        return "kept: nothing recorded"
+    return "kept: every update invalid"
+
+
+def _ask_edge_servers(
+    rules: Rules, now: Instant, requests: dict[EdgeServerId, Request]
+) -> Steps[tuple[Gathered, tuple[bytes, ...]]]:
+    """Transactions of the edge servers that answered in time, in id order."""
+    kind = type(next(iter(requests.values()))).__name__
+    round_number = next(iter(requests.values())).round
+
+    def check(_: Peer, reply: object) -> str | None:
+        return check_transaction(round_number, kind, reply)
+
+    gathered = yield from gather(
+        {edge_server_peer(server): request for server, request in requests.items()},
+        now=now,
+        until=Instant(now + rules.patience),
+        retry_every=rules.retry_every,
+        check=check,
+    )
+    replies = [answer.reply for answer in gathered.answers.values()]
+    return gathered, tuple(reply.transaction for reply in replies if isinstance(reply, TransactionReply))
+
+
+def _lead(rules: Rules, now: Instant, round_number: int, request: Request) -> Steps[Instant]:
+    """Have one edge server close a step: the round's leader, or whoever comes next where that one is silent
+    or its transaction is refused."""
+    for server in leader_order(rules, round_number):
+        gathered, transactions = yield from _ask_edge_servers(rules, now, {server: request})
+        now = gathered.now
+        if not transactions:
+            continue
+        submitted = yield Submit(round=round_number, transactions=transactions)
+        now = _later(now, submitted)
+        if all(receipt.ok for receipt in submitted.receipts):
+            return now
+    raise Halted(f"round {round_number}: no edge server could close the step {type(request).__name__}")
+
+
+def _later(now: Instant, submitted: Submitted) -> Instant:
+    return Instant(max(now, submitted.at))
+
+
+def _require(have: int, need: int, rules: Rules, what: str) -> None:
+    if have < need:
+        raise Halted(
+            f"{what} of {have} edge servers, {need} of {rules.edge_servers} are needed; "
+            "nothing of this round counts, and resume goes on from the last one"
+        )
+
+
+def _stamp(last: Ints, vehicles: Sequence[VehicleId], round_number: int) -> Ints:
+    stamped = last.copy()
+    stamped[list(vehicles)] = round_number
+    return stamped

@@ -1,0 +1,84 @@
+"""What a task fixes for all of its rounds, and the little that one round hands to the next."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from platoon.nouns import Address, Digest, Duration, EdgeServerId, Instant, Ints, Tokens
+from platoon.twin.selectors import Candidates
+
+
+def quorum(n: int) -> int:
+    """Votes that n parties need so that any two quorums share an honest one (n >= 3f + 1; "2f + 1" of the
+    papers means this).
+
+    >>> [quorum(n) for n in (1, 3, 4, 7, 10)]
+    [1, 3, 3, 5, 7]
+    """
+    return 2 * n // 3 + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The rules of one task: a scenario and a method, resolved."""
+
+    seed: int
+    task: Digest
+    """Digest of the task's contract and chain: what signatures of updates bind."""
+    vehicles: tuple[Address, ...]
+    """Account of each vehicle, by id."""
+    samples: Ints
+    """(N,) size of each local data set."""
+    edge_servers: int
+    participants: int
+    """K."""
+    select: Callable[[Candidates], Ints]
+    rho_min: float
+    """Least reputation for selection."""
+    balance: float
+    """alpha of eq. 10."""
+    rest_rounds: int
+    """Rounds that a chosen vehicle is passed over."""
+    probation_slots: int
+    judged: bool
+    """Whether edge servers score updates (not so in FedAvg, VEC-FL and DT-FL)."""
+    weights: Literal["trust", "samples"]
+    policy: Literal["drop", "void", "wait"]
+    deadline: Duration
+    """For the updates of a round, from dispatch."""
+    retry_every: Duration
+    """A silent vehicle is asked again after this long."""
+    patience: Duration
+    """An edge server that is silent this long takes no part in the step."""
+    rounds: int
+    target_accuracy: float | None
+    time_limit: Instant | None
+    """Simulated time at which the task ends."""
+    round_price: Tokens
+    """What a full round pays; with less in escrow no new round begins. 0: nothing is paid."""
+
+    @property
+    def longest_wait(self) -> Duration:
+        """How long policy "wait" waits: ten deadlines, since a vehicle may be gone for good."""
+        return Duration(10 * self.deadline) if self.policy == "wait" else self.deadline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskState:
+    """What the next round starts from. A fold over rounds; saved with every commit."""
+
+    round: int
+    """Number of the round to come; the first is 1."""
+    now: Instant
+    model: Digest
+    accuracy: float | None
+    last_chosen: Ints
+    """(N,) round in which the vehicle was last chosen; -1 never."""
+    last_judged: Ints
+    """(N,) round in which the vehicle was last judged; -1 never."""
+
+
+def leader_order(rules: Rules, round_number: int) -> list[EdgeServerId]:
+    """Edge servers in the order in which they are asked to close a step: the duty moves on every round."""
+    first = round_number % rules.edge_servers
+    return [EdgeServerId((first + i) % rules.edge_servers) for i in range(rules.edge_servers)]
