@@ -70,10 +70,10 @@ def compute_los_path_loss_db(
     horizontal: Floats = np.asarray(distance_m, dtype=np.float64)
     rise = rsu_height_m - vehicle_height_m
     distance: Floats = np.hypot(horizontal, rise)
-    carrier = 32.4 + 20.0 * np.log10(carrier_ghz)
+    carrier = 32.4 + 20.0 * float(np.log10(carrier_ghz))
     breakpoint_m = compute_breakpoint_m(carrier_ghz, rsu_height_m, vehicle_height_m)
     near = carrier + 21.0 * np.log10(distance)
-    far = carrier + 40.0 * np.log10(distance) - 9.5 * np.log10(breakpoint_m**2 + rise**2)
+    far = carrier + 40.0 * np.log10(distance) - 9.5 * float(np.log10(breakpoint_m**2 + rise**2))
     return np.where(horizontal <= breakpoint_m, near, far)
 
 
