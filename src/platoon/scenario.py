@@ -264,8 +264,8 @@ class Scenario(Section):
             raise UserError(f"{source}: {_explain(error)}") from None
 
     def to_toml(self) -> str:
-        """The scenario as TOML, every key written out. Reading it back gives an equal scenario."""
-        return _toml(self.model_dump(mode="json"))
+        """The scenario as TOML, every key written out beside what it means. Reading it gives an equal one."""
+        return _section_toml(self)
 
 
 def malicious_count(fleet: Fleet) -> int:
@@ -321,19 +321,20 @@ def _explain(error: ValidationError) -> str:
     return f"{key} = {fault['input']!r}: {message[:1].lower()}{message[1:]}"
 
 
-def _toml(table: Mapping[str, Any], prefix: str = "") -> str:
-    """TOML of nested mappings; keys without a value (None) are left out, as TOML has no null."""
-    lines = [
-        f"{key} = {_toml_value(value)}"
-        for key, value in table.items()
-        if not isinstance(value, Mapping) and value is not None
-    ]
-    text = "\n".join(lines) + "\n" if lines else ""
-    for key, value in table.items():
-        if isinstance(value, Mapping):
+def _section_toml(section: Section, prefix: str = "") -> str:
+    """TOML of a section; a key without a value stands as a comment, as TOML has no null."""
+    lines, tables = [], []
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, Section):
+            title = type(value).__doc__ or ""
             name = f"{prefix}{key}"
-            text += f"\n[{name}]\n{_toml(value, f'{name}.')}"
-    return text
+            tables.append(f"\n[{name}]  # {title.splitlines()[0]}\n{_section_toml(value, f'{name}.')}")
+        elif value is None:
+            lines.append(f"# {key} is not set  # {field.description}")
+        else:
+            lines.append(f"{key} = {_toml_value(value)}  # {field.description}")
+    return "\n".join(lines) + "\n" + "".join(tables)
 
 
 def _toml_value(value: Any) -> str:

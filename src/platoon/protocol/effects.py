@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from platoon.ledger.task_chain import Call, Receipt
 from platoon.nouns import Digest, Duration, EdgeServerId, Instant, Outcomes, VehicleId
-from platoon.protocol.messages import Message, Peer
+from platoon.protocol.messages import Message
 
 T = TypeVar("T")
 

@@ -57,13 +57,13 @@ def gather(
         retry_at = Instant(min(until, now + retry_every))
         while pending and now < retry_at:
             event = yield Wait(until=retry_at)
-            now = event.at
+            now = Instant(max(now, event.at))
             if not isinstance(event, Received) or event.message.sender not in pending:
                 continue
             peer, reply = event.message.sender, event.message.body
             fault = check(peer, reply)
             if fault is None:
-                answers[peer] = Answer(reply=reply, at=now)
+                answers[peer] = Answer(reply=reply, at=event.at)
                 del pending[peer]
             elif fault != NOT_MINE:
                 refused.setdefault(peer, fault)

@@ -4,7 +4,6 @@ A phase takes what the one before it produced and adds its own part. Nobody who 
 round, as long as enough edge servers remain: then the phase says so (``Halted``) and nothing of the round counts.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -111,14 +110,14 @@ def train(rules: Rules, cohort: Cohort) -> Steps[Arrivals]:
 
 
 def record(rules: Rules, arrivals: Arrivals) -> Steps[Recorded]:
-    """Phase 3: every edge server puts the updates that reached it on the chain.
+    """Phase 3: every edge server puts what reached it on the chain, be it nothing.
 
     An update whose edge server stays silent, or that the contract refuses, does not count.
     """
-    if arrivals.voided or not arrivals.updates:
-        return Recorded(arrivals=arrivals, now=arrivals.now, updates=())
-    by_server: defaultdict[EdgeServerId, list[SignedUpdate]] = defaultdict(list)
-    for vehicle in sorted(arrivals.updates):
+    by_server: dict[EdgeServerId, list[SignedUpdate]] = {
+        EdgeServerId(server): [] for server in range(rules.edge_servers)
+    }
+    for vehicle in [] if arrivals.voided else sorted(arrivals.updates):
         reply = arrivals.updates[vehicle].reply
         by_server[EdgeServerId(reply.edge_server or 0)].append(reply.signed)
     round_number = arrivals.cohort.round
@@ -130,6 +129,7 @@ def record(rules: Rules, arrivals: Arrivals) -> Steps[Recorded]:
             for server, updates in by_server.items()
         },
     )
+    _require(len(transactions), quorum(rules.edge_servers), rules, "records")
     submitted = yield Submit(round=round_number, transactions=transactions)
     updates = yield Consult(question=Verdicts(round=round_number))
     return Recorded(arrivals=arrivals, now=_later(gathered.now, submitted), updates=updates)
@@ -137,10 +137,8 @@ def record(rules: Rules, arrivals: Arrivals) -> Steps[Recorded]:
 
 def judge(rules: Rules, recorded: Recorded) -> Steps[Judged]:
     """Phase 4: every edge server scores every update on its own probe set; the contract takes the medians."""
-    if not recorded.updates:
-        return Judged(recorded=recorded, now=recorded.now, updates=())
     cohort, now = recorded.arrivals.cohort, recorded.now
-    if rules.judged:
+    if rules.judged and recorded.updates:
         request = ScoreRequest(round=cohort.round, model=cohort.model)
         everybody = {EdgeServerId(i): request for i in range(rules.edge_servers)}
         gathered, transactions = yield from _ask_edge_servers(rules, now, everybody)

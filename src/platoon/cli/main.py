@@ -1,0 +1,206 @@
+"""The command line. Every command prints for people, or with ``--json`` one JSON object; exit code 0 is done,
+1 a check that failed, 2 input that the user can put right."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from platoon import __version__
+from platoon.cli import options
+from platoon.cli.live import LiveView
+from platoon.drivers.progress import Silent
+from platoon.scenario import Scenario
+
+app = typer.Typer(
+    name="platoon",
+    help="Vehicles that learn together, on the road, and only from those they can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Data sets: what is there, and how to get it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="scenario file")]
+RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="run directory")]
+RunFolders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="run directories")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key, as in fleet.vehicles=100"),
+]
+Seed = Annotated[int | None, typer.Option(help="override the seed")]
+Out = Annotated[Path | None, typer.Option(help="folder to make; default: runs/NAME-METHOD-SEED")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of a text")]
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    if version:
+        typer.echo(f"platoon {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    scenario: ScenarioFile, set_: Set = None, seed: Seed = None, out: Out = None, as_json: Json = False
+) -> None:
+    """Run one method on a scenario."""
+
+    def command() -> None:
+        from platoon.drivers.run import run_scenario
+
+        chosen = _load(scenario, set_, seed)
+        folder = out or Path("runs") / f"{chosen.name}-{chosen.method}-{chosen.seed}"
+        with _view(as_json) as view:
+            summary = run_scenario(chosen, folder, view)
+        _finish_run(folder, summary, as_json)
+
+    options.guarded(command)
+
+
+@app.command()
+def compare(
+    scenario: ScenarioFile, set_: Set = None, seed: Seed = None, out: Out = None, as_json: Json = False
+) -> None:
+    """Run several methods on the same scenario, side by side, and write one report."""
+
+    def command() -> None:
+        from platoon.experiments.compare import compare_methods
+
+        chosen = _load(scenario, set_, seed)
+        folder = out or Path("runs") / f"{chosen.name}-compare-{chosen.seed}"
+        with _view(as_json) as view:
+            comparison = compare_methods(chosen, folder, view)
+        _finish(comparison, as_json)
+
+    options.guarded(command)
+
+
+@app.command()
+def resume(directory: RunFolder, as_json: Json = False) -> None:
+    """Go on with a run, or a comparison, that was interrupted."""
+
+    def command() -> None:
+        from platoon.experiments.compare import is_comparison, resume_comparison
+
+        if is_comparison(directory):
+            with _view(as_json) as view:
+                comparison = resume_comparison(directory, view)
+            _finish(comparison, as_json)
+            return
+        from platoon.drivers.run import resume_run
+
+        with _view(as_json) as view:
+            summary = resume_run(directory, view)
+        _finish_run(directory, summary, as_json)
+
+    options.guarded(command)
+
+
+@app.command()
+def report(directories: RunFolders, out: Out = None, as_json: Json = False) -> None:
+    """Write report.html of one or several runs; it opens without a network."""
+
+    def command() -> None:
+        from platoon.experiments.compare import run_directories
+        from platoon.experiments.report import find_findings, write_report
+
+        folders = run_directories(directories)
+        path = write_report(folders, out or directories[0] / "report.html")
+        findings = find_findings(folders)
+        _print({"report": str(path), "findings": findings}, as_json, [*findings, f"report: {path}"])
+
+    options.guarded(command)
+
+
+@app.command()
+def verify(directories: RunFolders, as_json: Json = False) -> None:
+    """Check a run: every hash, seal and signature, reputations, rewards, and the model from stored updates."""
+
+    def command() -> None:
+        from platoon.drivers.verify import verify_run
+        from platoon.experiments.compare import run_directories
+
+        found = [verify_run(folder) for folder in run_directories(directories)]
+        lines = [
+            f"{row['directory']}: verified. {row['rounds']} rounds, {row['blocks']} blocks, "
+            f"{row['transactions']} transactions, {row['updates']} updates; head {row['head'][:16]}..., "
+            f"model {row['model_digest'][:16]}..."
+            for row in found
+        ]
+        _print({"verified": True, "runs": found}, as_json, lines)
+
+    options.guarded(command)
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """What data sets there are, and where they were found."""
+
+    def command() -> None:
+        from platoon.drivers.datasets import available
+
+        rows = available()
+        lines = ["  ".join(str(value) for value in row.values()) for row in rows]
+        _print({"data": rows}, as_json, lines)
+
+    options.guarded(command)
+
+
+@data_app.command("get")
+def data_get(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False) -> None:
+    """Fetch a data set, check its content, and cache it."""
+
+    def command() -> None:
+        from platoon.drivers.datasets import get
+
+        with _view(as_json) as view:
+            path = get(name, lambda what: view.step(name, what))
+        _print({"name": name, "path": str(path)}, as_json, [f"{name}: {path}"])
+
+    options.guarded(command)
+
+
+class _Quiet(Silent):
+    def __enter__(self) -> "_Quiet":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _view(as_json: bool) -> LiveView | _Quiet:
+    return _Quiet() if as_json else LiveView(options.stderr)
+
+
+def _load(path: Path, settings: Sequence[str] | None, seed: int | None) -> Scenario:
+    overrides = options.parse_overrides(settings or ())
+    if seed is not None:
+        overrides["seed"] = seed
+    return Scenario.load(path, overrides)
+
+
+def _finish_run(folder: Path, summary: dict[str, Any], as_json: bool) -> None:
+    from platoon.experiments.report import find_findings, write_report
+
+    report_path = write_report([folder], folder / "report.html")
+    _print(summary, as_json, [*find_findings([folder]), f"report: {report_path}"])
+
+
+def _finish(comparison: dict[str, Any], as_json: bool) -> None:
+    _print(comparison, as_json, [*comparison["findings"], f"report: {comparison['report']}"])
+
+
+def _print(value: Any, as_json: bool, lines: Sequence[str]) -> None:
+    if as_json:
+        options.print_json(value)
+        return
+    for line in lines:
+        options.stdout.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,182 @@
+"""A played round as table rows: what stands in ``rounds``, ``updates`` and ``forecasts`` of a run directory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from platoon.drivers.run_directory import Rows
+from platoon.nouns import MILLION, SECOND, Bools, Floats, Ints, VehicleId
+from platoon.protocol.records import RoundRecord
+
+WEIGHT_TOTAL = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What one participant spent in a round, as the world knows it."""
+
+    compute_s: float
+    upload_s: float | None
+    """None where the upload did not end."""
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What nobody in the protocol knows, kept beside the record for study."""
+
+    honest: Bools
+    """(N,)"""
+    positions: Floats
+    """(N, 2) at dispatch, metres."""
+    efforts: Mapping[VehicleId, Effort]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """How a round's simulated time is composed (DTB-FL 6.1.2), seconds."""
+
+    distribution: float
+    chain: float
+    aggregation: float
+
+
+def round_row(record: RoundRecord, truth: Truth, times: Times, head: bytes) -> Rows:
+    """The row of ``rounds``. Training is what distribution, chain and aggregation leave of the whole."""
+    settled, cohort, arrivals = record.settled, record.cohort, record.arrivals
+    judged = settled.merged.judged.updates
+    weights = settled.merged.weights
+    total = (settled.now - cohort.started) / SECOND
+    scores = [(u.vehicle, u.score) for u in judged if u.score is not None]
+    return {
+        "round": [cohort.round],
+        "started_s": [cohort.started / SECOND],
+        "ended_s": [settled.now / SECOND],
+        "accuracy": [record.accuracy],
+        "outcome": [record.outcome],
+        "selected": [len(cohort.vehicles)],
+        "arrived": [len(arrivals.updates)],
+        "dropped": [len(cohort.vehicles) - len(arrivals.updates)],
+        "valid": [sum(bool(update.valid) for update in judged)],
+        "malicious_weight": [malicious_share(weights, truth.honest)],
+        "score_auc": [
+            area_under_curve(
+                np.array([score for _, score in scores], dtype=np.float64),
+                truth.honest[[vehicle for vehicle, _ in scores]] if scores else np.zeros(0, dtype=np.bool_),
+            )
+        ],
+        "paid": [sum(settled.paid.values()) / MILLION],
+        "escrow_left": [settled.escrow_left / MILLION],
+        "distribution_s": [times.distribution],
+        "training_s": [total - times.distribution - times.chain - times.aggregation],
+        "chain_s": [times.chain],
+        "aggregation_s": [times.aggregation],
+        "energy_j": [sum(effort.energy_j for effort in truth.efforts.values())],
+        "head": [head.hex()],
+    }
+
+
+def update_rows(record: RoundRecord, truth: Truth, samples: Ints) -> Rows:
+    """A row of ``updates`` for every chosen vehicle, whether its update arrived or not."""
+    cohort = record.cohort
+    rows = [_update_row(record, truth, vehicle, int(samples[vehicle])) for vehicle in cohort.vehicles]
+    return {key: [row[key] for row in rows] for key in rows[0]} if rows else {}
+
+
+def _update_row(record: RoundRecord, truth: Truth, vehicle: VehicleId, samples: int) -> Mapping[str, Any]:
+    settled, cohort = record.settled, record.cohort
+    arrived = record.arrivals.updates.get(vehicle)
+    judged = {u.vehicle: u for u in settled.merged.judged.updates}.get(vehicle)
+    effort = truth.efforts.get(vehicle, Effort(compute_s=0.0, upload_s=None, energy_j=0.0))
+    return {
+        "round": cohort.round,
+        "vehicle": int(vehicle),
+        "edge_server": -1 if arrived is None else int(arrived.reply.edge_server or 0),
+        "samples": samples,
+        "arrived": arrived is not None,
+        "refused": record.arrivals.refused.get(vehicle),
+        "score": None if judged is None or judged.score is None else judged.score / MILLION,
+        "evidence": None if judged is None or judged.evidence is None else judged.evidence / MILLION,
+        "valid": None if judged is None else bool(judged.valid),
+        "probation": vehicle in cohort.probation,
+        "weight": settled.merged.weights.get(vehicle, 0) / WEIGHT_TOTAL,
+        "reputation_before": int(cohort.reputations[vehicle]) / MILLION,
+        "reputation_after": int(settled.reputations[vehicle]) / MILLION,
+        "reward": settled.paid.get(vehicle, 0) / MILLION,
+        "finish_probability": float(cohort.forecasts.finish_probability[vehicle]),
+        "predicted_s": finite_or_none(cohort.forecasts.finish_seconds[vehicle]),
+        "actual_s": None if arrived is None else (arrived.at - cohort.started) / SECOND,
+        "compute_s": effort.compute_s,
+        "upload_s": effort.upload_s,
+        "energy_j": effort.energy_j,
+        "x": float(truth.positions[vehicle, 0]),
+        "y": float(truth.positions[vehicle, 1]),
+        "honest": bool(truth.honest[vehicle]),
+    }
+
+
+def forecast_rows(record: RoundRecord) -> Rows:
+    """A row of ``forecasts`` for every vehicle that the twin knew."""
+    forecasts = record.cohort.forecasts
+    rows = np.flatnonzero(forecasts.known)
+    return {
+        "round": [record.cohort.round] * len(rows),
+        "vehicle": rows,
+        "edge_server": forecasts.edge_server[rows],
+        "rate": forecasts.rate[rows],
+        "measured_rate": forecasts.measured_rate[rows],
+        "cpu_hz": forecasts.cpu_hz[rows],
+        "x": forecasts.position[rows, 0],
+        "y": forecasts.position[rows, 1],
+        "finish_probability": forecasts.finish_probability[rows],
+        "finish_seconds": forecasts.finish_seconds[rows],
+    }
+
+
+def malicious_share(weights: Mapping[VehicleId, int], honest: Bools) -> float | None:
+    """Share of the weight that attackers got, or None where nothing was merged."""
+    if not weights:
+        return None
+    return sum(weight for vehicle, weight in weights.items() if not honest[vehicle]) / sum(weights.values())
+
+
+def area_under_curve(values: Floats, honest: Bools) -> float | None:
+    """Probability that an honest value lies above a malicious one, ties counted half; None without both.
+
+    >>> area_under_curve(np.array([0.9, 0.4, 0.4]), np.array([True, True, False]))
+    0.75
+    """
+    good, bad = values[honest], values[~honest]
+    if not len(good) or not len(bad):
+        return None
+    above = (good[:, None] > bad).sum() + 0.5 * (good[:, None] == bad).sum()
+    return float(above / (len(good) * len(bad)))
+
+
+def finite_or_none(value: float) -> float | None:
+    """The number, or None for NaN and infinity, which JSON does not have."""
+    return float(value) if np.isfinite(value) else None
+
+
+def vehicle_rows(updates: Sequence[Mapping[str, Any]], reputations: Ints, honest: Bools) -> Rows:
+    """The table ``vehicles``: every vehicle at the end of the run."""
+    count = len(reputations)
+    chosen, judged = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    reward, energy = np.zeros(count), np.zeros(count)
+    for row in updates:
+        vehicle = row["vehicle"]
+        chosen[vehicle] += 1
+        judged[vehicle] += row["score"] is not None
+        reward[vehicle] += row["reward"]
+        energy[vehicle] += row["energy_j"]
+    return {
+        "vehicle": np.arange(count),
+        "honest": honest,
+        "reputation": reputations / MILLION,
+        "chosen": chosen,
+        "judged": judged,
+        "reward": reward,
+        "energy_j": energy,
+    }

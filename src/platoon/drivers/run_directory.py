@@ -1,0 +1,156 @@
+"""A run directory: what a run leaves behind, written so that a crash at any moment loses at most one round.
+
+Every round writes its rows as parts and a checkpoint; they count from the moment in which the ledger's SQLite
+transaction is durable, and are passed over without it. At the end the parts become one table each.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from platoon.errors import UserError
+from platoon.scenario import Scenario
+
+TABLES = ("rounds", "updates", "forecasts")
+Rows = Mapping[str, Sequence[Any]]
+"""A table as columns."""
+
+
+class RunDirectory:
+    """The files of one run. ``create`` makes a new one, ``open`` finds one that exists."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, scenario: Scenario) -> "RunDirectory":
+        """Make an empty run directory; refuses one that is not empty.
+
+        Raises:
+            UserError: the folder exists and holds something, or cannot be made.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise UserError(f"{path}: is not empty; choose another --out, or `platoon resume {path}`")
+            for folder in ("models", "checkpoint", "parts"):
+                (path / folder).mkdir()
+            write_atomically(path / "scenario.toml", scenario.to_toml())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be made a run directory ({error.strerror})") from None
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """Find a run directory.
+
+        Raises:
+            UserError: there is none at that path, or its scenario or ledger is missing.
+        """
+        if not path.is_dir():
+            raise UserError(f"{path}: no such run directory")
+        for name in ("scenario.toml", "ledger.sqlite"):
+            if not (path / name).is_file():
+                raise UserError(f"{path}: not a run directory, {name} is missing")
+        return cls(path)
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario of the run; raises ``UserError`` where it is damaged."""
+        return Scenario.load(self.path / "scenario.toml")
+
+    @property
+    def ledger(self) -> Path:
+        """The SQLite file of the ledger."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def models(self) -> Path:
+        """The content-addressed store."""
+        return self.path / "models"
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """The summary of a finished run, or None."""
+        return self.read_json("summary.json") if (self.path / "summary.json").exists() else None
+
+    def checkpoint(self, name: str) -> Path:
+        """The folder of one checkpoint."""
+        return self.path / "checkpoint" / name
+
+    def begin_checkpoint(self, name: str) -> Path:
+        """An empty folder for a checkpoint; what an interrupted attempt left there is removed."""
+        folder = self.checkpoint(name)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def keep_checkpoints(self, names: set[str]) -> None:
+        """Remove all checkpoints but these."""
+        for folder in (self.path / "checkpoint").iterdir():
+            if folder.name not in names:
+                shutil.rmtree(folder)
+
+    def write_part(self, table: str, name: str, rows: Rows) -> None:
+        """Write one round's rows of a table; an earlier attempt at the same round is replaced."""
+        part = self.path / "parts" / f"{table}-{name}.parquet"
+        passing = part.with_suffix(".passing")
+        pq.write_table(pa.table(dict(rows)), passing, compression="zstd")
+        passing.replace(part)
+
+    def compact(self, names: Sequence[str]) -> None:
+        """Make one table of the parts of these rounds; parts of no committed round are dropped."""
+        for table in TABLES:
+            parts = [self.path / "parts" / f"{table}-{name}.parquet" for name in names]
+            if parts:
+                whole = pa.concat_tables(
+                    [pq.read_table(part) for part in parts], promote_options="permissive"
+                )
+                self.write_table(table, whole)
+        shutil.rmtree(self.path / "parts", ignore_errors=True)
+
+    def write_table(self, table: str, rows: pa.Table) -> None:
+        """Write a whole table, atomically."""
+        passing = self.path / f".{table}.passing"
+        pq.write_table(rows, passing, compression="zstd")
+        passing.replace(self.path / f"{table}.parquet")
+
+    def read_rows(self, table: str, names: Sequence[str]) -> pa.Table | None:
+        """The rows of these rounds: from the whole table where there is one, else from the parts."""
+        whole = self.path / f"{table}.parquet"
+        if whole.exists():
+            return pq.read_table(whole)
+        parts = [self.path / "parts" / f"{table}-{name}.parquet" for name in names]
+        if not parts:
+            return None
+        return pa.concat_tables([pq.read_table(part) for part in parts], promote_options="permissive")
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file, atomically."""
+        write_atomically(self.path / name, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON object; raises ``UserError`` where it is damaged."""
+        try:
+            value = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path / name}: damaged ({error})") from None
+        if not isinstance(value, dict):
+            raise UserError(f"{self.path / name}: damaged (not an object)")
+        return value
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a crash leaves the old one or the new one; durable before it returns."""
+    passing = path.with_name(f".{path.name}.passing")
+    with passing.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    passing.replace(path)

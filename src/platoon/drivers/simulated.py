@@ -1,0 +1,288 @@
+"""The simulated driver's carrier: a round carried out by real traffic, real training and a real EVM, on a
+simulated clock.
+
+Who takes how long (DTB-FL 6.1.2): the model reaches a vehicle ``round.distribution_s`` after it was sent; the
+vehicle computes and uploads in ``World`` at its true speed and rate; every block costs a share of
+``round.chain_s``; an edge server aggregates in ``round.aggregation_s``. Methods without a chain pay no time for
+the ledger, which then only keeps the books.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from platoon.drivers.event_loop import Asked, Delivery, Done
+from platoon.drivers.meter import Meter
+from platoon.drivers.rows import Effort, Times, Truth
+from platoon.drivers.store import ModelStore
+from platoon.drivers.workers import TrainingPool
+from platoon.learning.aggregation import merge
+from platoon.ledger.task_chain import TaskChain
+from platoon.nouns import SECOND, Bools, Digest, Forecasts, Instant, Ints, VehicleId, seconds
+from platoon.protocol.effects import (
+    Aggregate,
+    CommitRound,
+    Consult,
+    Effect,
+    EscrowLeft,
+    Evaluate,
+    Forecast,
+    Learn,
+    ModelDigest,
+    Reputations,
+    Score,
+    Sign,
+    SignUpdate,
+    Submit,
+    Submitted,
+    Train,
+    Trained,
+    Verdicts,
+)
+from platoon.protocol.messages import Message, Peer, TrainRequest, UpdateReply
+from platoon.records.signing import Account, sign_update
+from platoon.scenario import Scenario
+from platoon.twin.finish import Job
+from platoon.twin.twin import Twin
+from platoon.world.world import World
+
+BLOCKS_PER_ROUND = 5
+"""Record, scores, medians, votes, settlement: each costs a fifth of ``round.chain_s``."""
+MEASURE_EVERY = seconds(1.0)
+"""The infrastructure measures the fleet once a second."""
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """What the carrier turns effects into deeds with."""
+
+    scenario: Scenario
+    accounts: Mapping[Peer, Account]
+    world: World
+    twin: Twin
+    chain: TaskChain
+    pool: TrainingPool
+    store: ModelStore
+    samples: Ints
+    """(N,)"""
+    honest: Bools
+    """(N,)"""
+    bits: int
+    """Size of an update."""
+    score: str
+    waits_for_chain: bool
+    commit: Callable[[Any, Any, Truth, Times], None]
+    """Makes a round durable: state, record, truth, times."""
+    meter: Meter = field(default_factory=Meter)
+
+
+class SimulatedCarrier:
+    """Carries out effects in the simulated world."""
+
+    def __init__(self, parts: Parts, now: Instant) -> None:
+        self._parts = parts
+        self._measure_at = Instant(now + MEASURE_EVERY)
+        self._uploads: dict[VehicleId, Message] = {}
+        self._merged: dict[tuple[Any, ...], Digest] = {}
+        self._begin_round()
+
+    def _begin_round(self) -> None:
+        self._efforts: dict[VehicleId, Effort] = {}
+        self._chain_time = 0
+        self._aggregation_time = 0
+        self._distributed = False
+        self._positions = self._parts.world.positions()
+
+    # Effects that take no simulated time, but for the chain's.
+
+    def carry_out(self, actor: Peer, effect: Effect, now: Instant) -> Done:
+        """Carry out one effect; see ``platoon.protocol.effects`` for what each means."""
+        match effect:
+            case Submit():
+                return self._submit(actor, effect, now)
+            case Forecast():
+                answer: Any = self._forecast(effect, now)
+            case Learn():
+                answer = self._learn(effect)
+            case Consult():
+                with self._parts.meter.measure("ledger"):
+                    answer = self._consult(effect)
+            case Sign():
+                with self._parts.meter.measure("ledger"):
+                    answer = self._parts.chain.sign(self._parts.accounts[actor], effect.call)
+            case SignUpdate():
+                with self._parts.meter.measure("ledger"):
+                    answer = self._sign_update(actor, effect)
+            case Evaluate():
+                answer = self._evaluate(effect.model)
+            case CommitRound():
+                answer = self._commit(effect)
+            case _:
+                raise TypeError(f"{type(effect).__name__} is not for a carrier")
+        return Done(actor=actor, answer=answer, at=now)
+
+    def _submit(self, actor: Peer, effect: Submit, now: Instant) -> Done:
+        parts = self._parts
+        with parts.meter.measure("ledger"):
+            receipts = parts.chain.submit(effect.transactions, round=effect.round, at=now)
+        cost = seconds(parts.scenario.round.chain_s / BLOCKS_PER_ROUND) if parts.waits_for_chain else 0
+        self._chain_time += cost
+        at = Instant(now + cost)
+        return Done(actor=actor, answer=Submitted(receipts=receipts, at=at), at=at)
+
+    def _consult(self, effect: Consult) -> Any:
+        chain = self._parts.chain
+        match effect.question:
+            case Reputations():
+                return chain.reputations()
+            case Verdicts(round=number):
+                return chain.updates(number)
+            case EscrowLeft():
+                return chain.escrow_left()
+            case ModelDigest(round=number):
+                return chain.model_digest(number)
+
+    def _sign_update(self, actor: Peer, effect: SignUpdate) -> Any:
+        return sign_update(
+            self._parts.accounts[actor],
+            self._parts.chain.task,
+            round=effect.round,
+            digest=effect.digest,
+            samples=effect.samples,
+        )
+
+    def _forecast(self, effect: Forecast, now: Instant) -> Forecasts:
+        parts = self._parts
+        with parts.meter.measure("world"):
+            measured = parts.world.measure()
+            attested = parts.world.attest()
+            self._positions = parts.world.positions()
+        with parts.meter.measure("twin"):
+            parts.twin.observe(measured)
+            parts.twin.attest(attested)
+            job = Job(samples=parts.samples, epochs=parts.scenario.round.epochs, bits=parts.bits)
+            return parts.twin.forecast(job, effect.horizon, now)
+
+    def _learn(self, effect: Learn) -> None:
+        parts = self._parts
+        with parts.meter.measure("world"):
+            for vehicle, energy in parts.world.abandon_round().items():
+                self._efforts[vehicle] = Effort(compute_s=0.0, upload_s=None, energy_j=energy)
+        self._uploads.clear()
+        with parts.meter.measure("twin"):
+            parts.twin.learn(effect.outcomes)
+
+    def _evaluate(self, model: Digest) -> float:
+        accuracy, spent = self._parts.pool.evaluate(self._parts.store.get(model))
+        self._parts.meter.report("evaluate", spent)
+        return accuracy
+
+    def _commit(self, effect: CommitRound) -> None:
+        config = self._parts.scenario.round
+        times = Times(
+            distribution=config.distribution_s if self._distributed else 0.0,
+            chain=self._chain_time / SECOND,
+            aggregation=self._aggregation_time / SECOND,
+        )
+        truth = Truth(honest=self._parts.honest, positions=self._positions, efforts=self._efforts)
+        self._parts.commit(effect.state, effect.record, truth, times)
+        self._begin_round()
+
+    # Work: training, scoring and aggregation, handed to the pool together.
+
+    def work(self, asked: Sequence[Asked], now: Instant) -> Sequence[Done]:
+        """Carry out all work of this instant."""
+        done: list[Done] = []
+        trains = [a for a in asked if isinstance(a.effect, Train)]
+        scores = [a for a in asked if isinstance(a.effect, Score)]
+        if trains:
+            done += self._train(trains, now)
+        if scores:
+            done += self._score(scores, now)
+        done += [self._aggregate(a, now) for a in asked if isinstance(a.effect, Aggregate)]
+        return done
+
+    def _train(self, asked: Sequence[Asked], now: Instant) -> list[Done]:
+        parts = self._parts
+        effects = [a.effect for a in asked if isinstance(a.effect, Train)]
+        model = parts.store.get(effects[0].model)
+        trained = parts.pool.train(effects[0].round, model, [effect.vehicle for effect in effects])
+        done = []
+        for a, update in zip(asked, trained, strict=True):
+            parts.meter.report("train", update.cpu_seconds)
+            with parts.meter.measure("ledger"):
+                digest = parts.store.put(update.fixed_point)
+            with parts.meter.measure("world"):
+                parts.world.start_training(update.vehicle, update.samples, parts.bits, now)
+            done.append(Done(actor=a.actor, answer=Trained(digest=digest, samples=update.samples), at=now))
+        return done
+
+    def _score(self, asked: Sequence[Asked], now: Instant) -> list[Done]:
+        parts = self._parts
+        effects = [a.effect for a in asked if isinstance(a.effect, Score)]
+        model = parts.store.get(effects[0].model)
+        updates = np.stack([parts.store.get(digest) for digest in effects[0].updates])
+        servers = [effect.edge_server for effect in effects]
+        done = []
+        for a, (scores, spent) in zip(
+            asked, parts.pool.score(parts.score, model, updates, servers), strict=True
+        ):
+            parts.meter.report("judge", spent)
+            done.append(Done(actor=a.actor, answer=scores, at=now))
+        return done
+
+    def _aggregate(self, asked: Asked, now: Instant) -> Done:
+        """Aggregate as one edge server. Edge servers with equal inputs get an equal result, so it is computed
+        once: in a deployment each has its own machine."""
+        effect = asked.effect
+        assert isinstance(effect, Aggregate)
+        key = (effect.model, effect.updates, effect.weights)
+        with self._parts.meter.measure("other"):
+            if key not in self._merged:
+                store = self._parts.store
+                updates = np.stack([store.get(digest) for digest in effect.updates])
+                weights = np.array(effect.weights, dtype=np.int64)
+                self._merged = {key: store.put(merge(store.get(effect.model), updates, weights))}
+        cost = seconds(self._parts.scenario.round.aggregation_s)
+        self._aggregation_time = cost
+        return Done(actor=asked.actor, answer=self._merged[key], at=Instant(now + cost))
+
+    # Messages and time.
+
+    def route(self, message: Message, now: Instant) -> Sequence[Delivery]:
+        """The model takes ``distribution_s``; an update travels in the world; edge servers are wired."""
+        if isinstance(message.body, TrainRequest):
+            self._distributed = True
+            return (
+                Delivery(
+                    message=message, at=Instant(now + seconds(self._parts.scenario.round.distribution_s))
+                ),
+            )
+        if isinstance(message.body, UpdateReply):
+            self._uploads[VehicleId(message.sender.number)] = message
+            return ()
+        return (Delivery(message=message, at=now),)
+
+    def advance(self, limit: Instant) -> tuple[Instant, Sequence[Delivery]]:
+        """Let the traffic run on to the next arrival, the next measurement or the limit."""
+        parts = self._parts
+        target = Instant(min(limit, self._measure_at))
+        with parts.meter.measure("world"):
+            arrival = parts.world.next_arrival(target)
+        if arrival is not None:
+            self._efforts[arrival.vehicle] = Effort(
+                compute_s=arrival.compute_s, upload_s=arrival.upload_s, energy_j=arrival.energy_j
+            )
+            message = self._uploads.pop(arrival.vehicle)
+            assert isinstance(message.body, UpdateReply)
+            body = replace(message.body, edge_server=arrival.edge_server)
+            return arrival.at, (Delivery(message=replace(message, body=body), at=arrival.at),)
+        if target == self._measure_at:
+            self._measure_at = Instant(self._measure_at + MEASURE_EVERY)
+            with parts.meter.measure("world"):
+                measured = parts.world.measure()
+            with parts.meter.measure("twin"):
+                parts.twin.observe(measured)
+        return target, ()

@@ -1,0 +1,82 @@
+"""Models and updates as safetensors files named by their SHA-256: content-addressed, so nothing is ever
+overwritten, and a changed byte is found by reading the file. On the ledger stands the digest alone."""
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+
+import fsspec
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from platoon.errors import VerificationError
+from platoon.nouns import Digest, FixedPoint
+
+TENSOR = "fixed_point"
+"""The single tensor of a file: int32 (D,), parameters times 2^24."""
+SUFFIX = ".safetensors"
+
+
+def encode(values: FixedPoint) -> bytes:
+    """The file of one flat fixed-point vector; the same vector always gives the same bytes."""
+    return save({TENSOR: np.ascontiguousarray(values, dtype=np.int32)})
+
+
+def digest_of(content: bytes) -> Digest:
+    """SHA-256 of a file's content."""
+    return Digest(hashlib.sha256(content).digest())
+
+
+class ModelStore:
+    """A folder (or any ``fsspec`` location) of models and updates.
+
+    >>> store = ModelStore("memory://doctest")
+    >>> digest = store.put(np.array([1, 2, 3], dtype=np.int32))
+    >>> store.get(digest).tolist()
+    [1, 2, 3]
+    """
+
+    def __init__(self, location: str) -> None:
+        self._files, self._root = fsspec.core.url_to_fs(location)
+        self._files.makedirs(self._root, exist_ok=True)
+
+    def put(self, values: FixedPoint) -> Digest:
+        """Store a vector (D,); returns its digest. A crash leaves either the whole file or none."""
+        content = encode(values)
+        digest = digest_of(content)
+        path = self._path(digest)
+        if not self._files.exists(path):
+            passing = f"{self._root}/.{uuid.uuid4().hex}"
+            self._files.pipe_file(passing, content)
+            self._files.mv(passing, path)
+        return digest
+
+    def get(self, digest: Digest) -> FixedPoint:
+        """Read a vector (D,) and check it against its digest.
+
+        Raises:
+            VerificationError: the file is missing, was changed, or holds something else.
+        """
+        name = f"models/{digest.hex()}{SUFFIX}"
+        try:
+            content = self._files.cat_file(self._path(digest))
+        except FileNotFoundError:
+            raise VerificationError(f"{name}: missing") from None
+        if digest_of(content) != digest:
+            raise VerificationError(f"{name}: its content has another SHA-256, the file was changed")
+        try:
+            tensors = load(content)
+        except SafetensorError as error:
+            raise VerificationError(f"{name}: not a safetensors file ({error})") from None
+        values = tensors.get(TENSOR)
+        if list(tensors) != [TENSOR] or values is None or values.dtype != np.int32 or values.ndim != 1:
+            raise VerificationError(f"{name}: does not hold one flat int32 tensor '{TENSOR}'")
+        return values
+
+    def names(self) -> Iterator[str]:
+        """Names of all files, sorted."""
+        yield from sorted(path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False))
+
+    def _path(self, digest: Digest) -> str:
+        return f"{self._root}/{digest.hex()}{SUFFIX}"
