@@ -1,0 +1,224 @@
+"""A second driver: the same protocol with an integer toy trainer, on a network that loses messages.
+
+It exists to prove that a round does not depend on who turns the crank. Updates are integers drawn by name, scores
+are fixed by who is honest, the ledger is the real one. The network drops, delays, repeats and so reorders
+messages by named dice; edge servers may be dead, lie in their scores, or vote garbage.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from platoon.drivers.event_loop import Asked, Delivery, Done
+from platoon.drivers.store import ModelStore, digest_of, encode
+from platoon.learning.aggregation import merge
+from platoon.ledger.task_chain import TaskChain
+from platoon.nouns import (
+    Bools,
+    Digest,
+    Duration,
+    EdgeServerId,
+    FixedPoint,
+    Floats,
+    Forecasts,
+    Instant,
+    Ints,
+    Scores,
+    VehicleId,
+    seconds,
+)
+from platoon.protocol.effects import (
+    Aggregate,
+    CommitRound,
+    Consult,
+    Effect,
+    Evaluate,
+    Forecast,
+    Learn,
+    Score,
+    Sign,
+    SignUpdate,
+    Submit,
+    Submitted,
+    Train,
+    Trained,
+)
+from platoon.protocol.messages import Message, Peer, UpdateReply
+from platoon.protocol.records import RoundRecord
+from platoon.records.signing import Account, sign_update
+from platoon.rng import stream
+
+PARAMETERS = 16
+"""Length of the toy model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How badly messages travel."""
+
+    seed: int = 0
+    drop: float = 0.0
+    """Probability that a message is lost."""
+    repeat: float = 0.0
+    """Probability that one arrives twice."""
+    delay: Duration = Duration(0)
+    """Longest delay; uniform, so that messages overtake each other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """What is wrong with whom."""
+
+    dead: frozenset[EdgeServerId] = frozenset()
+    """Edge servers that nothing comes from."""
+    lying: frozenset[EdgeServerId] = frozenset()
+    """Edge servers that score the opposite."""
+    garbling: frozenset[EdgeServerId] = frozenset()
+    """Edge servers that vote for another model."""
+    gone: frozenset[VehicleId] = frozenset()
+    """Vehicles that drive away with the model."""
+
+
+@dataclass(kw_only=True)
+class ToyParts:
+    """A toy task."""
+
+    seed: int
+    accounts: dict[Peer, Account]
+    chain: TaskChain
+    store: ModelStore
+    samples: Ints
+    honest: Bools
+    network: Network = Network()
+    faults: Faults = Faults()
+    records: list[RoundRecord] = field(default_factory=list)
+    """Filled as rounds are committed."""
+
+
+class LossyCarrier:
+    """Carries out effects in the toy world."""
+
+    def __init__(self, parts: ToyParts) -> None:
+        self._parts = parts
+        self._sent = 0
+
+    def carry_out(self, actor: Peer, effect: Effect, now: Instant) -> Done:
+        """Carry out one effect."""
+        parts = self._parts
+        answer: Any = None
+        match effect:
+            case Submit():
+                receipts = parts.chain.submit(effect.transactions, round=effect.round, at=now)
+                answer = Submitted(receipts=receipts, at=now)
+            case Forecast(horizon=horizon):
+                answer = even_forecasts(len(parts.samples), horizon, now)
+            case Consult(question=question):
+                answer = parts.chain.answer(question)
+            case Sign(call=call):
+                answer = parts.chain.sign(parts.accounts[actor], call)
+            case SignUpdate():
+                answer = sign_update(
+                    parts.accounts[actor],
+                    parts.chain.task,
+                    round=effect.round,
+                    digest=effect.digest,
+                    samples=effect.samples,
+                )
+            case Evaluate():
+                answer = 0.5
+            case CommitRound(record=record):
+                parts.records.append(record)
+                parts.chain.commit("")
+            case Learn():
+                pass
+            case _:
+                raise TypeError(f"{type(effect).__name__} is not for a carrier")
+        return Done(actor=actor, answer=answer, at=now)
+
+    def work(self, asked: Sequence[Asked], now: Instant) -> Sequence[Done]:
+        """Carry out training, scoring and aggregation."""
+        return [self._work(item, now) for item in asked]
+
+    def _work(self, asked: Asked, now: Instant) -> Done:
+        match asked.effect:
+            case Train(round=number, vehicle=vehicle):
+                digest = self._parts.store.put(toy_update(self._parts.seed, number, vehicle))
+                answer: Any = Trained(digest=digest, samples=int(self._parts.samples[vehicle]))
+                now = Instant(now + seconds(1.0 + vehicle % 3))
+            case Score():
+                answer = self._score(asked.effect)
+            case Aggregate():
+                answer = self._aggregate(asked.effect)
+        return Done(actor=asked.actor, answer=answer, at=now)
+
+    def _score(self, effect: Score) -> Scores:
+        owners = {
+            digest_of_update(self._parts.seed, effect.round, VehicleId(vehicle)): vehicle
+            for vehicle in range(len(self._parts.samples))
+        }
+        honest = self._parts.honest[[owners[digest] for digest in effect.updates]]
+        if effect.edge_server in self._parts.faults.lying:
+            honest = ~honest
+        return Scores(values=np.where(honest, 0.9, 0.1), evidence=1.0)
+
+    def _aggregate(self, effect: Aggregate) -> Digest:
+        if effect.edge_server in self._parts.faults.garbling:
+            return digest_of(b"garbage %d" % effect.edge_server)
+        store = self._parts.store
+        updates = np.stack([store.get(digest) for digest in effect.updates])
+        return store.put(merge(store.get(effect.model), updates, np.array(effect.weights, dtype=np.int64)))
+
+    def route(self, message: Message, now: Instant) -> Sequence[Delivery]:
+        """Let the network's dice decide when, and how often, a message arrives."""
+        network, faults = self._parts.network, self._parts.faults
+        sender = message.sender
+        self._sent += 1
+        if sender.role == "edge server" and EdgeServerId(sender.number) in faults.dead:
+            return ()
+        if sender.role == "vehicle" and VehicleId(sender.number) in faults.gone:
+            return ()
+        if isinstance(message.body, UpdateReply):
+            server = EdgeServerId(sender.number % self._parts.chain.edge_servers)
+            message = replace(message, body=replace(message.body, edge_server=server))
+        dice = stream(network.seed, "network", self._sent)
+        if dice.random() < network.drop:
+            return ()
+        copies = 2 if dice.random() < network.repeat else 1
+        delays = dice.integers(0, network.delay + 1, size=copies)
+        return tuple(Delivery(message=message, at=Instant(now + int(delay))) for delay in delays)
+
+    def advance(self, limit: Instant) -> tuple[Instant, Sequence[Delivery]]:
+        """Nothing happens by itself in the toy world."""
+        return limit, ()
+
+
+def toy_update(seed: int, round_number: int, vehicle: VehicleId) -> FixedPoint:
+    """An update that depends on nothing but its name, (PARAMETERS,)."""
+    dice = stream(seed, "toy update", round_number, vehicle)
+    return dice.integers(-(1 << 24), 1 << 24, size=PARAMETERS, dtype=np.int32)
+
+
+def digest_of_update(seed: int, round_number: int, vehicle: VehicleId) -> Digest:
+    """The digest under which the toy store keeps a vehicle's update."""
+    return digest_of(encode(toy_update(seed, round_number, vehicle)))
+
+
+def even_forecasts(vehicles: int, horizon: Duration, at: Instant) -> Forecasts:
+    """Forecasts that prefer nobody."""
+    ones: Floats = np.ones(vehicles)
+    yes: Bools = np.ones(vehicles, dtype=np.bool_)
+    return Forecasts(
+        at=at,
+        horizon=horizon,
+        known=yes,
+        attested=yes,
+        edge_server=np.zeros(vehicles, dtype=np.int64),
+        measured_rate=1e7 * ones,
+        rate=1e7 * ones,
+        cpu_hz=2e9 * ones,
+        position=np.zeros((vehicles, 2)),
+        finish_probability=ones,
+        finish_seconds=ones,
+    )
