@@ -103,6 +103,11 @@ def test_a_street_is_as_wide_as_its_lanes_and_pavement() -> None:
     assert road.bounds == (0.0, 0.0, 100.0, 0.0)
 
 
+def test_repeated_points_do_not_turn_the_heading() -> None:
+    road = make_line((0.0, 0.0), (0.0, 0.0), (0.0, 50.0), (0.0, 50.0))
+    assert road.sample_heading == pytest.approx(np.pi / 2)
+
+
 def test_lengths_and_offsets() -> None:
     road = make_line((0.0, 0.0), (30.0, 40.0), (30.0, 140.0))
     assert road.lengths.tolist() == [150.0]

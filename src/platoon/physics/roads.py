@@ -71,7 +71,7 @@ class RoadMap:
         Raises:
             ValueError: no roads, ids out of order, or a polyline without length.
         """
-        lines = tuple(np.asarray(line, dtype=np.float64) for line in polylines)
+        lines = tuple(_drop_repeats(np.asarray(line, dtype=np.float64)) for line in polylines)
         lengths = np.array([_measure(line)[-1] for line in lines])
         if not lines or list(edge_ids) != sorted(set(edge_ids)):
             raise ValueError("a road map needs at least one road, and unique ids in order")
@@ -198,6 +198,13 @@ class _Raster:
                 cells = np.clip(cells, 0, np.array(self.road.shape) - 1)
                 rows = rows[self.road[cells[:, 0], cells[:, 1]]]
         return rows
+
+
+def _drop_repeats(line: Floats) -> Floats:
+    """The polyline without points that repeat the one before: they have no direction."""
+    moves = (np.diff(line, axis=0) != 0.0).any(axis=1)
+    kept: Floats = line[np.concatenate([[True], moves])]
+    return kept
 
 
 def _measure(line: Floats) -> Floats:
