@@ -1,0 +1,91 @@
+"""All that the twin believes, as one frozen value: the fold over measurements that ``twin`` carries along."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from platoon.nouns import Bools, Floats, Instant, Ints
+from platoon.twin.card import Card, start_card
+from platoon.twin.compute import Capacity, start_capacity
+from platoon.twin.filter import Tracks, start_tracks
+from platoon.twin.finish import Experience, start_experience
+from platoon.twin.link import Links, Scene, start_blend, start_map
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """The fleet as the RSUs measured it at one instant. Rows are vehicles (N), columns RSUs (R)."""
+
+    at: Instant
+    heard: Bools
+    """(N,) by an RSU, and with a track."""
+    position: Floats
+    """(N, 2) filtered, metres."""
+    rows: Ints
+    """(N,) nearest road sample."""
+    snr_db: Floats
+    """(N, R) as measured; NaN where not heard."""
+    deviation: Floats
+    """(N, R) dB beyond prior and map; NaN where not heard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """The last finish forecast, kept until the round's outcomes are known. Rows are vehicles (N)."""
+
+    raw: Floats
+    """(N,) probability before recalibration."""
+    probability: Floats
+    """(N,) as announced."""
+    persistence: Floats
+    """(N,) 1 where the present rate would do, 0 where not."""
+    parts: Floats
+    """(N, 2) expected seconds of computation and of upload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belief:
+    """The twin's whole state."""
+
+    tracks: Tracks
+    capacity: Capacity
+    links: Links
+    now: Sight
+    anchor: Sight
+    """The fleet when links were last studied."""
+    unstudied: tuple[Sight, ...]
+    """Measured since; the residual map does not hold them yet."""
+    announced: Announced
+    experience: Experience
+    card: Card
+
+
+def start_belief(vehicles: int, scene: Scene) -> Belief:
+    """Nothing measured, nothing learned."""
+    blind = _blind(vehicles, len(scene.rsus))
+    nobody = np.zeros(vehicles)
+    return Belief(
+        tracks=start_tracks(vehicles),
+        capacity=start_capacity(vehicles),
+        links=Links(residuals=start_map(scene), blend=start_blend()),
+        now=blind,
+        anchor=blind,
+        unstudied=(),
+        announced=Announced(
+            raw=nobody, probability=nobody, persistence=nobody, parts=np.zeros((vehicles, 2))
+        ),
+        experience=start_experience(),
+        card=start_card(),
+    )
+
+
+def _blind(vehicles: int, rsus: int) -> Sight:
+    unmeasured = np.full((vehicles, rsus), np.nan)
+    return Sight(
+        at=Instant(0),
+        heard=np.zeros(vehicles, dtype=bool),
+        position=np.zeros((vehicles, 2)),
+        rows=np.zeros(vehicles, dtype=np.int64),
+        snr_db=unmeasured,
+        deviation=unmeasured,
+    )

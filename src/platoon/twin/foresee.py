@@ -1,0 +1,124 @@
+"""From beliefs to forecasts: places along the road, the best RSU there, and the rates of the coming seconds.
+
+Positions are carried as three nodes along the road (behind, at, ahead of the mean), since the spread of a
+vehicle that may or may not stop at the light limits every link forecast more than the channel model does.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from platoon.nouns import Bools, Floats, Ints
+from platoon.physics.radio import MINIMUM_SNR_DB, compute_rate
+from platoon.twin.belief import Sight
+from platoon.twin.filter import Tracks, predict_positions
+from platoon.twin.finish import LINK_NODES, LINK_WEIGHTS, PLACE_NODES, PLACE_WEIGHTS
+from platoon.twin.link import Links, Scene, forecast_snr
+
+HEADING_SPEED = 1.5
+"""m/s below which the filter's velocity says nothing about the direction of driving."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the fleet will be at T moments."""
+
+    mean: Floats
+    """(T, N, 2) on the road, metres."""
+    rows: Ints
+    """(T, N) nearest road sample."""
+    heading: Floats
+    """(T, N) of the road there, radians."""
+    spread: Floats
+    """(T, N) standard deviation along the road, metres."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The best RSU in service range at every moment and place node: T, P, N."""
+
+    snr_db: Floats
+    """(T, P, N) -inf out of service range."""
+    sigma_db: Floats
+    """(T, P, N) error of ``snr_db`` when the vehicle is at that place."""
+
+
+def find_headings(tracks: Tracks) -> Floats:
+    """(N,) radians of the filter's velocity; NaN where it is too slow to tell."""
+    vx, vy = tracks.velocity.T
+    return np.where(np.hypot(vx, vy) >= HEADING_SPEED, np.arctan2(vy, vx), np.nan)
+
+
+def foresee_places(scene: Scene, tracks: Tracks, ahead_s: Floats) -> Places:
+    """Where the filter's forecasts (DTB-FL 4.2.1) come to lie on the nearest road, ``ahead_s`` (T,) seconds on."""
+    free, covariance = predict_positions(tracks, ahead_s)
+    headings = np.broadcast_to(find_headings(tracks), free.shape[:2]).ravel()
+    mean, rows, heading = scene.road_map.project(free.reshape(-1, 2), headings)
+    return Places(
+        mean=mean.reshape(free.shape),
+        rows=rows.reshape(free.shape[:2]),
+        heading=heading.reshape(free.shape[:2]),
+        spread=np.sqrt(np.trace(covariance, axis1=2, axis2=3) / 2),
+    )
+
+
+def foresee_service(scene: Scene, links: Links, now: Sight, places: Places) -> Service:
+    """The best RSU of every vehicle at each of its place nodes."""
+    along = np.stack([np.cos(places.heading), np.sin(places.heading)], axis=-1) * places.spread[..., None]
+    nodes = places.mean[:, None] + PLACE_NODES[:, None, None] * along[:, None]
+    rows = np.repeat(places.rows[:, None], len(PLACE_NODES), axis=1)
+    aside = nodes[:, [0, 2]]
+    rows[:, [0, 2]] = scene.road_map.nearest(aside.reshape(-1, 2)).reshape(aside.shape[:-1])
+    moved = np.hypot(*np.moveaxis(nodes - now.position, -1, 0))
+    snr, sigma = forecast_snr(scene, links, now.deviation, rows, moved)
+    snr = np.where(scene.in_service[rows], snr, -np.inf)
+    best = snr.argmax(axis=-1)[..., None]
+    return Service(
+        snr_db=np.take_along_axis(snr, best, axis=-1)[..., 0],
+        sigma_db=np.take_along_axis(sigma, best, axis=-1)[..., 0],
+    )
+
+
+def foresee_rates(scene: Scene, service: Service) -> Floats:
+    """Bit/s (T, P, L, N) for the whole bandwidth, at each place and link node; 0 out of service."""
+    return rate_of(scene, service.snr_db[:, :, None] + LINK_NODES[:, None] * service.sigma_db[:, :, None])
+
+
+def rate_of(scene: Scene, snr_db: Floats) -> Floats:
+    """Bit/s for the whole bandwidth; 0 below the least usable SNR, whatever the law."""
+    return np.where(snr_db >= MINIMUM_SNR_DB, compute_rate(snr_db, scene.bandwidth_hz, scene.law), 0.0)
+
+
+def find_best_measured(scene: Scene, now: Sight) -> tuple[Floats, Ints]:
+    """Best SNR measured now within the service radius, dB (N,), and its RSU (N,); -inf and -1 where none serves."""
+    snr = np.where(scene.in_service[now.rows] & np.isfinite(now.snr_db), now.snr_db, -np.inf)
+    best = snr.max(axis=1)
+    serves = now.heard & (best >= MINIMUM_SNR_DB)
+    return np.where(serves, best, -np.inf), np.where(serves, snr.argmax(axis=1), -1)
+
+
+def expect_sharers(edge_server: Ints, rsus: int, cohort: int) -> Floats:
+    """(N,) expected number of uploads that share the RSU of a chosen vehicle, itself included.
+
+    The other K - 1 of the cohort spread over the RSUs as the fleet in service does.
+    """
+    served = edge_server >= 0
+    count = np.bincount(edge_server[served], minlength=rsus)
+    share = count / max(int(count.sum()), 1)
+    return 1.0 + (cohort - 1) * np.where(served, share[edge_server], 1.0 / rsus)
+
+
+def expect_rate(times: Floats, rate: Floats, at_s: Floats) -> Floats:
+    """Mean over the nodes of ``rate`` (T, P, L, N), (N,) bit/s at ``at_s`` (N,) seconds, linear in ``times``."""
+    mean = np.einsum("tpln,p,l->tn", rate, PLACE_WEIGHTS, LINK_WEIGHTS)
+    after = np.clip(np.searchsorted(times, at_s), 1, len(times) - 1)
+    share = np.clip((at_s - times[after - 1]) / (times[after] - times[after - 1]), 0.0, 1.0)
+    columns = np.arange(len(at_s))
+    low, high = mean[after - 1, columns], mean[after, columns]
+    return np.asarray(low + share * (high - low))
+
+
+def would_finish(start_s: Floats, rate: Floats, bits: float, horizon_s: float) -> Bools:
+    """(N,) whether the update arrives in time if the present ``rate`` (N,) stays: the forecast to beat."""
+    with np.errstate(divide="ignore"):
+        return start_s + bits / rate <= horizon_s

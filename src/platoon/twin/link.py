@@ -1,0 +1,208 @@
+"""What the uplink to every RSU will be at a place and time: path loss, a learned map, and the present.
+
+Three layers, each correcting the one before (all in dB):
+1. the *prior*: UMi path loss (TR 38.901) with line of sight taken from the map;
+2. the *residual map*: measured minus prior, averaged where vehicles have been (samples every few metres of
+   road), because shadowing belongs to places;
+3. the *present deviation*: what this vehicle measures now minus both, fading with the distance that it will
+   have moved. TR 38.901 Table 7.5-6 says exp(-d/10 m) in sight and exp(-d/13 m) out of it; the weights and
+   the remaining errors are fitted while measurements come in, from pairs a few seconds apart.
+
+A linear blend of map and present beat a recurrent network on history and position in our measurements; the
+accuracy is bounded by the position forecast, which ``finish`` therefore carries as nodes, not as a mean.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from platoon.nouns import Bools, Floats, Ints
+from platoon.physics.radio import (
+    SHADOW_SIGMA_LOS_DB,
+    SHADOW_SIGMA_NLOS_DB,
+    compute_noise_dbm,
+    compute_path_loss_db,
+    compute_snr_db,
+)
+from platoon.physics.roads import RoadMap
+from platoon.scenario import Radio
+
+NEIGHBOURS = 6
+"""Road samples that a residual is read from: both directions of a street, 10 m to either side."""
+DECORRELATION_M = 12.0
+"""Distance over which shadowing forgets itself, metres: between 10 (in sight) and 13 (out of it)."""
+MAP_SHRINKAGE = 0.4
+"""Weight of "no residual" against visited samples: a place that was never measured says 0 dB."""
+DISTANCE_BINS_M: Floats = np.array([4.0, 12.0, 30.0])
+"""Inner edges of the four bins of distance moved, metres."""
+SUPPORT_BINS: Floats = np.array([0.3, 0.65])
+"""Inner edges of the three bins of how well the map knows a place."""
+PRIOR_PAIRS = 50.0
+"""Pairs that the prior weights and errors count for in each bin."""
+
+_BIN_CENTRES_M: Floats = np.array([1.0, 8.0, 20.0, 60.0])
+
+
+class Scene:
+    """What does not change: the roads' samples (S) as seen from the RSUs (R)."""
+
+    def __init__(self, radio: Radio, road_map: RoadMap, rsus: Floats) -> None:
+        points = road_map.samples
+        self.road_map = road_map
+        self.rsus = rsus
+        """(R, 2) metres."""
+        self.bandwidth_hz = radio.bandwidth_mhz * 1e6
+        """Of one RSU, shared by its uploads."""
+        self.law = radio.rate
+        self.in_sight: Bools = road_map.visibility(rsus)
+        """(S, R)"""
+        distance = np.hypot(*np.moveaxis(points[:, None, :] - rsus, -1, 0))
+        loss = compute_path_loss_db(distance, self.in_sight, radio.carrier_ghz, radio.rsu_height_m)
+        noise = compute_noise_dbm(self.bandwidth_hz, radio.noise_figure_db)
+        self.prior: Floats = compute_snr_db(loss, radio.vehicle_dbm, radio.antenna_gain_db, noise)
+        """(S, R) SNR by the path loss alone, dB."""
+        self.in_service: Bools = distance <= radio.service_radius_m
+        """(S, R)"""
+        away, self.neighbours = _find_neighbours(road_map)
+        self.nearness: Floats = np.exp(-away / DECORRELATION_M)
+        """(k, S) weight of each neighbour's residual."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidualMap:
+    """Measured minus prior SNR by road sample (S) and RSU (R)."""
+
+    total: Floats
+    """(S, R) sum of residuals, dB."""
+    visits: Floats
+    """(S, R) number of measurements."""
+    mean: Floats
+    """(S, R) residual as read from the neighbourhood, dB."""
+    support: Floats
+    """(S, R) in [0, 1): share of ``mean`` that came from measurements."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blend:
+    """How far the present deviation carries, and what error is left: sums by (distance, support, out of sight)."""
+
+    product: Floats
+    """(4, 3, 2) sum of (deviation then x deviation now), dB^2."""
+    square: Floats
+    """(4, 3, 2) sum of squared deviations then, dB^2."""
+    error: Floats
+    """(4, 3, 2) sum of squared errors of the blended forecast, dB^2."""
+    pairs: Floats
+    """(4, 3, 2) number of pairs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """All that is learned of the links."""
+
+    residuals: ResidualMap
+    blend: Blend
+
+
+Cell = tuple[Ints, Ints, Ints]
+"""Indices into the tables of ``Blend``, of one shape."""
+
+
+def start_map(scene: Scene) -> ResidualMap:
+    """A map that knows nothing."""
+    nothing = np.zeros_like(scene.prior)
+    return ResidualMap(total=nothing, visits=nothing, mean=nothing, support=nothing)
+
+
+def start_blend() -> Blend:
+    """Weights exp(-d/``DECORRELATION_M``) and the prior's errors, counted as ``PRIOR_PAIRS`` pairs."""
+    weight = np.exp(-_BIN_CENTRES_M / DECORRELATION_M)[:, None, None]
+    pairs = np.full((4, 3, 2), PRIOR_PAIRS)
+    square = pairs * np.array([SHADOW_SIGMA_LOS_DB, SHADOW_SIGMA_NLOS_DB]) ** 2
+    error = (1 - weight**2) * square + pairs
+    return Blend(product=weight * square, square=square, error=error, pairs=pairs)
+
+
+def learn_map(residuals: ResidualMap, scene: Scene, rows: Ints, residual: Floats) -> ResidualMap:
+    """The map after residuals (M, R), dB, measured at road samples ``rows`` (M,); NaN where there is none."""
+    total, visits = residuals.total.copy(), residuals.visits.copy()
+    measured = np.isfinite(residual)
+    np.add.at(total, rows, np.where(measured, residual, 0.0))
+    np.add.at(visits, rows, measured.astype(np.float64))
+    touched = np.zeros(len(total), dtype=bool)
+    touched[rows] = True
+    around = np.flatnonzero(touched[scene.neighbours].any(axis=0))
+    mean, support = residuals.mean.copy(), residuals.support.copy()
+    mean[around], support[around] = _smooth(scene, total, visits, around)
+    return ResidualMap(total=total, visits=visits, mean=mean, support=support)
+
+
+def carry(blend: Blend, cell: Cell) -> tuple[Floats, Floats]:
+    """Weight in [0, 1] of the present deviation, and sigma (dB) of the forecast, in the shape of the cells."""
+    weight = np.clip(blend.product / blend.square, 0.0, 1.0)
+    return weight[cell], np.sqrt(blend.error / blend.pairs)[cell]
+
+
+def learn_blend(blend: Blend, cell: Cell, then: Floats, now: Floats) -> Blend:
+    """The blend after pairs of deviations ``then`` and ``now`` (N, R), dB; NaN where either is missing."""
+    usable = np.isfinite(then) & np.isfinite(now)
+    cell = (cell[0][usable], cell[1][usable], cell[2][usable])
+    then, now = then[usable], now[usable]
+    weight, _ = carry(blend, cell)
+    return Blend(
+        product=_add(blend.product, cell, then * now),
+        square=_add(blend.square, cell, then**2),
+        error=_add(blend.error, cell, (now - weight * then) ** 2),
+        pairs=_add(blend.pairs, cell, np.ones(len(then))),
+    )
+
+
+def find_cell(scene: Scene, residuals: ResidualMap, rows: Ints, moved_m: Floats) -> Cell:
+    """Bins (..., N, R) of distance moved, support and sight of vehicles that come to ``rows`` (..., N)."""
+    support = residuals.support[rows]
+    distance = np.searchsorted(DISTANCE_BINS_M, moved_m)
+    return (
+        np.broadcast_to(distance[..., None], support.shape),
+        np.searchsorted(SUPPORT_BINS, support),
+        np.where(scene.in_sight[rows], 0, 1),
+    )
+
+
+def forecast_snr(
+    scene: Scene, links: Links, deviation: Floats, rows: Ints, moved_m: Floats
+) -> tuple[Floats, Floats]:
+    """SNR (..., N, R) and its sigma, dB, of vehicles that come to road samples ``rows`` (..., N).
+
+    ``deviation`` (N, R) dB: what each measures now beyond prior and map (NaN: not measured); ``moved_m``
+    (..., N): metres from here to there.
+    """
+    weight, sigma = carry(links.blend, find_cell(scene, links.residuals, rows, moved_m))
+    present = np.nan_to_num(deviation, nan=0.0)
+    return scene.prior[rows] + links.residuals.mean[rows] + weight * present, sigma
+
+
+def _smooth(scene: Scene, total: Floats, visits: Floats, rows: Ints) -> tuple[Floats, Floats]:
+    """Mean residual and support of samples ``rows`` from their neighbourhood.
+
+    Each neighbour counts exp(-d/``DECORRELATION_M``) times a saturating number of its visits; the mean is drawn
+    to 0 dB by ``MAP_SHRINKAGE``, as kriging with a nugget would.
+    """
+    near = scene.neighbours[:, rows]
+    count = visits[near]
+    weight = scene.nearness[:, rows, None] * count / (count + 0.5)
+    summed = weight.sum(axis=0) + MAP_SHRINKAGE
+    mean = (weight * total[near] / np.maximum(count, 1.0)).sum(axis=0) / summed
+    return mean, 1.0 - MAP_SHRINKAGE / summed
+
+
+def _find_neighbours(road_map: RoadMap) -> tuple[Floats, Ints]:
+    """Distances (k, S) in metres and rows (k, S) of the nearest samples of each sample, itself included."""
+    count = min(NEIGHBOURS, len(road_map.samples))
+    distance, rows = road_map.tree.query(road_map.samples, k=np.arange(1, count + 1))
+    return np.ascontiguousarray(np.transpose(distance)), np.ascontiguousarray(np.transpose(rows))
+
+
+def _add(table: Floats, cell: tuple[Ints, ...], value: Floats) -> Floats:
+    table = table.copy()
+    np.add.at(table, cell, value)
+    return table

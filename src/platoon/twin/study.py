@@ -1,0 +1,86 @@
+"""What the twin learns from each measurement: tracks, how deviations carry, the residual map, its own errors."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from platoon.nouns import SECOND, Floats, Instant, Measurements, seconds
+from platoon.twin import card as cards
+from platoon.twin.belief import Belief, Sight
+from platoon.twin.filter import Tracks, apply_fixes
+from platoon.twin.finish import PLACE_WEIGHTS
+from platoon.twin.foresee import find_best_measured, find_headings, foresee_places, foresee_service
+from platoon.twin.link import Links, Scene, find_cell, learn_blend, learn_map
+
+
+def apply_measurements(scene: Scene, belief: Belief, measurements: Measurements) -> Belief:
+    """The belief after the measurements of one instant."""
+    tracks = apply_fixes(
+        belief.tracks,
+        measurements.at,
+        measurements.heard,
+        measurements.position,
+        measurements.position_sigma,
+    )
+    now = _look(scene, belief.links, tracks, measurements)
+    belief = replace(belief, tracks=tracks, now=now, unstudied=(*belief.unstudied, now))
+    belief = replace(belief, card=cards.mark(belief.card, now.at, now.heard, now.position, _best(scene, now)))
+    if now.at - belief.anchor.at >= cards.PRACTICE_S * SECOND:
+        belief = _practise(scene, _study(scene, belief))
+    return belief
+
+
+def _look(scene: Scene, links: Links, tracks: Tracks, measurements: Measurements) -> Sight:
+    heard = measurements.heard & tracks.known
+    rows = scene.road_map.nearest(tracks.position, find_headings(tracks))
+    measured = heard[:, None] & np.isfinite(measurements.snr_db)
+    snr = np.where(measured, measurements.snr_db, np.nan)
+    return Sight(
+        at=measurements.at,
+        heard=heard,
+        position=tracks.position,
+        rows=rows,
+        snr_db=snr,
+        deviation=snr - scene.prior[rows] - links.residuals.mean[rows],
+    )
+
+
+def _study(scene: Scene, belief: Belief) -> Belief:
+    """Learn how deviations carry from the anchor to now, then put what was measured since on the map.
+
+    In this order: a forecast made at the anchor could not draw on the measurements since.
+    """
+    then, now = belief.anchor, belief.now
+    moved = np.hypot(*(now.position - then.position).T)
+    cell = find_cell(scene, belief.links.residuals, now.rows, moved)
+    blend = learn_blend(belief.links.blend, cell, then.deviation, now.deviation)
+    rows = np.concatenate([sight.rows for sight in belief.unstudied])
+    residual = np.concatenate([sight.snr_db - scene.prior[sight.rows] for sight in belief.unstudied])
+    residuals = learn_map(belief.links.residuals, scene, rows, residual)
+    return replace(belief, links=Links(residuals=residuals, blend=blend), anchor=now, unstudied=())
+
+
+def _practise(scene: Scene, belief: Belief) -> Belief:
+    """Write down a forecast for the report card."""
+    places = foresee_places(scene, belief.tracks, np.array([cards.HORIZON_S]))
+    service = foresee_service(scene, belief.links, belief.now, places)
+    practice = cards.Practice(
+        due=Instant(belief.now.at + seconds(cards.HORIZON_S)),
+        known=belief.tracks.known,
+        position=places.mean[0],
+        best_db=_expect(service.snr_db[0]),
+        stays_db=_best(scene, belief.now),
+    )
+    return replace(belief, card=replace(belief.card, waiting=(*belief.card.waiting, practice)))
+
+
+def _expect(snr_db: Floats) -> Floats:
+    """Mean over the place nodes of (P, N); NaN where any of them is out of service range."""
+    with np.errstate(invalid="ignore"):
+        mean = PLACE_WEIGHTS @ snr_db
+    return np.where(np.isfinite(mean), mean, np.nan)
+
+
+def _best(scene: Scene, now: Sight) -> Floats:
+    best, _ = find_best_measured(scene, now)
+    return np.where(np.isfinite(best), best, np.nan)

@@ -1,0 +1,182 @@
+"""The digital twin: what is believed of every vehicle, and what follows for the coming round.
+
+It sees what the infrastructure measured (``Measurements``, ``Attestations``, ``Outcomes``) and nothing else: no
+report of a vehicle, no truth of the world. Its whole belief is one frozen value and each call a fold over it, so
+that it can be saved between any two calls and goes on bit by bit the same (DTB-FL sections 3.3 and 4.2).
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from platoon.errors import VerificationError
+from platoon.nouns import (
+    SECOND,
+    Attestations,
+    Duration,
+    Floats,
+    Forecasts,
+    Instant,
+    Measurements,
+    Outcomes,
+)
+from platoon.physics.compute import compute_training_cycles, compute_training_seconds
+from platoon.physics.roads import RoadMap
+from platoon.scenario import Scenario
+from platoon.twin import card as cards
+from platoon.twin import finish, foresee
+from platoon.twin.belief import Announced, Belief, start_belief
+from platoon.twin.columns import from_columns, to_columns
+from platoon.twin.compute import apply_attestations, forecast_capacity
+from platoon.twin.filter import advance
+from platoon.twin.finish import Job
+from platoon.twin.link import Scene
+from platoon.twin.study import apply_measurements
+
+FORMAT = 1
+"""Of the saved folder."""
+TIME_GRID: Floats = np.array([0.0, 0.08, 0.2, 0.4, 0.7, 1.0])
+"""Where in the horizon rates are forecast: closer together at first, when most uploads happen."""
+
+__all__ = ["Job", "Twin"]
+
+
+class Twin:
+    """Forecasts of the fleet of one scenario, learned from measurements on the way."""
+
+    def __init__(self, scenario: Scenario, road_map: RoadMap, rsus: Floats) -> None:
+        """``rsus`` (R, 2) metres. Reads the scenario's sizes and laws, never who is malicious."""
+        self._scenario = scenario
+        self._scene = Scene(scenario.radio, road_map, np.asarray(rsus, dtype=np.float64))
+        self._belief = start_belief(scenario.fleet.vehicles, self._scene)
+
+    def observe(self, measurements: Measurements) -> None:
+        """Take in what was measured at one instant; never earlier than the last.
+
+        Raises:
+            ValueError: time runs backwards, or the rows and columns are not the fleet and the RSUs.
+        """
+        expected = (self._scenario.fleet.vehicles, len(self._scene.rsus))
+        if measurements.snr_db.shape != expected:
+            raise ValueError(f"SNR of shape {measurements.snr_db.shape}; vehicles and RSUs are {expected}")
+        self._belief = apply_measurements(self._scene, self._belief, measurements)
+
+    def attest(self, attestations: Attestations) -> None:
+        """Take in the answers to one round of calibrated tasks."""
+        capacity = apply_attestations(self._belief.capacity, attestations)
+        self._belief = replace(self._belief, capacity=capacity)
+
+    def forecast(self, job: Job, horizon: Duration, at: Instant) -> Forecasts:
+        """What to expect of every vehicle if it is given ``job`` at ``at`` and has until ``at + horizon``.
+
+        Raises:
+            ValueError: ``at`` lies before the last measurement.
+        """
+        belief, scene = self._belief, self._scene
+        tracks = advance(belief.tracks, at)
+        times = TIME_GRID * (horizon / SECOND)
+        places = foresee.foresee_places(scene, tracks, times)
+        rate = foresee.foresee_rates(scene, foresee.foresee_service(scene, belief.links, belief.now, places))
+        rate *= tracks.known
+        measured_db, server = foresee.find_best_measured(scene, belief.now)
+        measured_rate = foresee.rate_of(scene, measured_db)
+        cpu_hz, start = self._foresee_compute(job, at)
+        sharers = foresee.expect_sharers(server, len(scene.rsus), self._scenario.round.participants)
+        announced = self._announce(job, times, rate / sharers, start, measured_rate / sharers)
+        self._belief = replace(belief, announced=announced)
+        return Forecasts(
+            at=at,
+            horizon=horizon,
+            known=tracks.known,
+            attested=belief.capacity.attested,
+            edge_server=np.where(tracks.known, server, -1),
+            measured_rate=measured_rate,
+            rate=foresee.expect_rate(times, rate, start.mean(axis=0)),
+            cpu_hz=cpu_hz,
+            position=np.where(tracks.known[:, None], places.mean[-1], np.nan),
+            finish_probability=announced.probability,
+            finish_seconds=finish.expect_seconds(belief.experience, *announced.parts.T),
+        )
+
+    def learn(self, outcomes: Outcomes) -> None:
+        """Take in what became of the cohort of the last forecast.
+
+        Every ``twin.refine_every`` rounds the finish forecast is fitted again (Algorithm 2, phase 6).
+        """
+        belief, rows = self._belief, outcomes.vehicles
+        announced = belief.announced
+        card = cards.mark_finish(
+            belief.card, announced.probability[rows], announced.persistence[rows], outcomes.arrived
+        )
+        experience = finish.remember(
+            belief.experience, announced.raw[rows], outcomes.arrived, announced.parts[rows], outcomes.seconds
+        )
+        if (outcomes.round + 1) % self._scenario.twin.refine_every == 0:
+            experience = finish.refine(experience)
+        self._belief = replace(belief, card=card, experience=experience)
+
+    def report_card(self) -> dict[str, float | None]:
+        """How good its forecasts were: ``position_mae_m`` and ``link_mae_db`` 10 s ahead, ``finish_brier``."""
+        marks = self.report_card_with_peers()
+        return {name: marks[name] for name in ("position_mae_m", "link_mae_db", "finish_brier")}
+
+    def report_card_with_peers(self) -> dict[str, float | None]:
+        """The report card beside "the SNR, and the rate, stay as they are"; None where nothing was marked."""
+        return cards.report(self._belief.card)
+
+    def save(self, folder: Path) -> None:
+        """Write the whole belief into ``folder`` (made if need be), as ``twin.npz`` and ``twin.json``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(folder / "twin.npz", allow_pickle=False, **to_columns(self._belief))
+        (folder / "twin.json").write_text(json.dumps(self._shape()), encoding="utf-8")
+
+    def restore(self, folder: Path) -> None:
+        """Take up the belief saved in ``folder``.
+
+        Raises:
+            VerificationError: it is not readable or complete, of another format, or of another
+                fleet, road map or RSUs.
+        """
+        try:
+            shape = json.loads((folder / "twin.json").read_text(encoding="utf-8"))
+            with np.load(folder / "twin.npz", allow_pickle=False) as file:
+                columns = {name: file[name] for name in file.files}
+        except (OSError, ValueError, BadZipFile) as error:
+            raise VerificationError(f"{folder}: the saved twin cannot be read ({error})") from None
+        if shape != self._shape():
+            raise VerificationError(f"{folder}: the saved twin is of {shape}, this one of {self._shape()}")
+        try:
+            self._belief = from_columns(Belief, columns)
+        except KeyError as error:
+            raise VerificationError(f"{folder}: the saved twin lacks {error}") from None
+
+    def _shape(self) -> dict[str, int]:
+        samples, rsus = self._scene.prior.shape
+        fleet = self._scenario.fleet.vehicles
+        return {"format": FORMAT, "vehicles": fleet, "road_samples": samples, "rsus": rsus}
+
+    def _foresee_compute(self, job: Job, at: Instant) -> tuple[Floats, Floats]:
+        """Cycles/s (N,), and the end of training (2, N) in seconds at the processor's nodes."""
+        settings, capacity = self._scenario.compute, self._belief.capacity
+        nominal_hz = sum(settings.ghz) / 2 * 1e9 * (1.0 - settings.load_mean)
+        cpu_hz, sigma = forecast_capacity(capacity, (at - capacity.last_at) / SECOND, nominal_hz)
+        cycles = compute_training_cycles(job.samples, job.epochs, settings.cycles_per_sample)
+        slow_and_fast = cpu_hz * (1.0 + sigma * finish.CPU_NODES[:, None])
+        return cpu_hz, job.wait_s + compute_training_seconds(cycles, slow_and_fast)
+
+    def _announce(
+        self, job: Job, times: Floats, rate: Floats, start: Floats, measured_rate: Floats
+    ) -> Announced:
+        """The finish forecast from shared rates, ``rate`` (T, P, L, N) foreseen and ``measured_rate`` (N,)."""
+        raw, upload = finish.expect_finish(times, rate, start, job.bits)
+        begin = start.mean(axis=0)
+        stays = foresee.would_finish(begin, measured_rate, job.bits, float(times[-1]))
+        return Announced(
+            raw=raw,
+            probability=finish.recalibrate(self._belief.experience, raw),
+            persistence=stays.astype(np.float64),
+            parts=np.stack([begin, upload], axis=1),
+        )
