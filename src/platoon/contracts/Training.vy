@@ -1,0 +1,655 @@
+# pragma version 0.4.3
+# pragma evm-version london
+"""
+@title Training
+@license Apache-2.0
+@notice The task chain: what was recorded, how it was judged, which model was voted, what it did to reputations and
+    what was paid. One round is open at a time and goes through three phases:
+
+    RECORDING  each edge server records once what reached it, possibly nothing. When a quorum has recorded, the first
+               score (or, where nothing is to be scored, the judgement) closes the recording.
+    SCORING    updates now stand in ascending order of the vehicle's address, whatever the order in which the edge
+               servers' transactions arrived; a score names the set it judges (`updates_digest`), so that scores of
+               another set are refused rather than read against the wrong vehicles.
+    JUDGED     verdicts are final, edge servers vote the digest of the merged model, the round is settled, the next opens.
+
+    Edge servers are counted by seats that are active now: what a revoked one recorded, scored or voted does not count.
+    Scores, reputations and shares are parts per million. Formulas: Li, Zheng, Chen 2025 (Future Internet 17(11):505),
+    "DTB-FL"; the Python twin of each is in records/rules.py.
+"""
+
+import medians
+
+# ---- limits -----------------------------------------------------------------------------------------------------
+
+MAX_EDGE_SERVERS: constant(uint256) = 64
+MAX_UPDATES: constant(uint256) = 128
+MAX_VIEW: constant(uint256) = 1024
+MAX_SAMPLES: constant(uint256) = 2**32 - 1
+MAX_ROUND: constant(uint256) = 2**63 - 1
+MAX_TOKENS: constant(uint256) = 2**63 - 1
+MILLION: constant(uint256) = 10**6
+SIGNED_MILLION: constant(int256) = 10**6
+SCORE_WORDS: constant(uint256) = 17  # (1 evidence + 128 scores) in lanes of 32 bits, 8 to a word
+HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168  # of secp256k1; above it stand the malleable twins of signatures
+
+# ---- names of values --------------------------------------------------------------------------------------------
+
+VEHICLE: constant(uint256) = 2
+PUBLISHER_ROLE: constant(uint256) = 3
+
+RECORDING: constant(uint256) = 0
+SCORING: constant(uint256) = 1
+JUDGED: constant(uint256) = 2
+
+RULE_NONE: constant(uint256) = 0
+RULE_AS_WRITTEN: constant(uint256) = 1
+RULE_DEFAULT: constant(uint256) = 2
+WEIGHTS_TRUST: constant(uint256) = 1
+PAYMENT_BASE_BONUS: constant(uint256) = 1
+
+REFUSED_NOT_A_VEHICLE: constant(uint256) = 1
+REFUSED_RECORDED_BEFORE: constant(uint256) = 2
+REFUSED_FULL: constant(uint256) = 3
+
+DOMAIN_TYPEHASH: constant(bytes32) = keccak256(
+    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+)
+UPDATE_TYPEHASH: constant(bytes32) = keccak256(
+    "Update(bytes32 task,uint64 round,address vehicle,bytes32 digest,uint64 samples)"
+)
+
+interface Registry:
+    def role(account: address) -> uint256: view
+    def edge_server(account: address) -> (uint256, uint256): view
+
+interface Escrow:
+    def available() -> uint256: view
+    def pay(receivers: DynArray[address, MAX_UPDATES], amounts: DynArray[uint256, MAX_UPDATES]): nonpayable
+
+struct Parameters:
+    rule: uint256
+    weights: uint256
+    payment: uint256
+    beta: uint256
+    rho_min: uint256
+    start: uint256
+    threshold: int256
+    penalty: uint256
+    pool: uint256
+    base: uint256
+    bonus: uint256
+
+struct Entry:
+    vehicle: address
+    digest: bytes32
+    samples: uint256
+    v: uint256
+    r: uint256
+    s: uint256
+
+event Recorded:
+    round: indexed(uint256)
+    vehicle: indexed(address)
+    edge_server: indexed(address)
+    digest: bytes32
+    samples: uint256
+
+event Refused:
+    round: indexed(uint256)
+    vehicle: indexed(address)
+    edge_server: indexed(address)
+    digest: bytes32
+    reason: uint256
+
+event ProbeCommitted:
+    edge_server: indexed(address)
+    digest: bytes32
+
+event RecordingClosed:
+    round: indexed(uint256)
+    updates: bytes32
+    count: uint256
+
+event Scored:
+    round: indexed(uint256)
+    edge_server: indexed(address)
+    evidence: uint256
+
+event Verdict:
+    round: indexed(uint256)
+    vehicle: indexed(address)
+    score: int256
+    valid: bool
+    merged: bool
+
+event Judged:
+    round: indexed(uint256)
+    evidence: uint256
+    scorers: uint256
+    merged: uint256
+
+event Voted:
+    round: indexed(uint256)
+    edge_server: indexed(address)
+    digest: bytes32
+
+event Standing:
+    round: indexed(uint256)
+    vehicle: indexed(address)
+    before: uint256
+    now: uint256
+    reward: uint256
+
+event Settled:
+    round: indexed(uint256)
+    model: bytes32
+    paid: uint256
+
+event Closed:
+    round: indexed(uint256)
+
+# ---- state ------------------------------------------------------------------------------------------------------
+
+TASK: public(immutable(bytes32))  # the separator of this contract's EIP-712 domain names the task
+REGISTRY: public(immutable(address))
+ESCROW: public(immutable(address))
+PUBLISHER: public(immutable(address))
+PARAMETERS: immutable(Parameters)
+
+closed: public(bool)
+round: public(uint256)
+phase: public(uint256)
+model: public(bytes32)
+standing: HashMap[address, uint256]  # last round recorded << 32 | reputation + 1; 0 is a newcomer
+probe: public(HashMap[address, bytes32])
+
+# Of the open round; the slots are used again in the next, so that the state does not grow with the rounds.
+recorded_by: uint256  # bits of seats
+scored_by: uint256
+voted_by: uint256
+count: uint256
+keys: uint256[MAX_UPDATES]  # vehicle << 96 | samples << 64 | seat << 8 | position in `digests`
+digests: bytes32[MAX_UPDATES]
+updates_digest: bytes32
+scores: HashMap[uint256, uint256[SCORE_WORDS]]  # by seat
+verdicts: uint256[MAX_UPDATES]  # (score + 10^6) << 2 | merged << 1 | valid
+evidence: uint256
+votes: bytes32[MAX_EDGE_SERVERS]
+final: bool
+
+
+@deploy
+def __init__(registry: address, escrow: address, publisher: address, model: bytes32, parameters: Parameters):
+    assert model != empty(bytes32), "no model"
+    assert parameters.rule <= RULE_DEFAULT, "rule"
+    assert parameters.weights <= WEIGHTS_TRUST, "weights"
+    assert parameters.payment <= PAYMENT_BASE_BONUS, "payment"
+    assert parameters.beta <= MILLION, "beta"
+    assert parameters.rho_min <= MILLION, "rho_min"
+    assert parameters.start <= MILLION, "start"
+    if parameters.rule == RULE_NONE and parameters.weights == WEIGHTS_TRUST:
+        assert parameters.start > 0, "start"  # nobody would ever have a weight
+    assert parameters.threshold >= -SIGNED_MILLION and parameters.threshold <= SIGNED_MILLION, "threshold"
+    assert parameters.penalty <= MILLION, "penalty"
+    assert parameters.pool <= MAX_TOKENS, "pool"
+    assert parameters.base <= MAX_TOKENS and parameters.bonus <= MAX_TOKENS, "base or bonus"
+    REGISTRY = registry
+    ESCROW = escrow
+    PUBLISHER = publisher
+    PARAMETERS = parameters
+    TASK = keccak256(abi_encode(DOMAIN_TYPEHASH, keccak256("platoon"), keccak256("1"), chain.id, self))
+    self.model = model
+    self.round = 1
+
+
+# ---- helpers ----------------------------------------------------------------------------------------------------
+
+@internal
+@view
+def _enter(round: uint256) -> (uint256, uint256):
+    """
+    @notice The caller's seat and the active seats; only edge servers, only the open round of an open task.
+    """
+    seat: uint256 = 0
+    active: uint256 = 0
+    seat, active = staticcall Registry(REGISTRY).edge_server(msg.sender)
+    assert not self.closed, "the task is closed"
+    assert round == self.round, "another round is open"
+    return seat, active
+
+
+@internal
+@pure
+def _members(bits: uint256) -> uint256:
+    total: uint256 = 0
+    for i: uint256 in range(MAX_EDGE_SERVERS):
+        total += (bits >> i) & 1
+    return total
+
+
+@internal
+@pure
+def _is_quorum(present: uint256, active: uint256) -> bool:
+    """
+    @notice At least floor(2n/3) + 1 of the n active.
+    """
+    return self._members(present & active) >= 2 * self._members(active) // 3 + 1
+
+
+@internal
+@view
+def _reputation(vehicle: address) -> uint256:
+    low: uint256 = self.standing[vehicle] & (2**32 - 1)
+    return low - 1 if low > 0 else PARAMETERS.start
+
+
+@internal
+@view
+def _is_signed(round: uint256, entry: Entry) -> bool:
+    """
+    @notice The vehicle's own EIP-712 signature, low s only.
+    """
+    structure: bytes32 = keccak256(
+        abi_encode(UPDATE_TYPEHASH, TASK, round, entry.vehicle, entry.digest, entry.samples)
+    )
+    signed: bytes32 = keccak256(concat(0x1901, TASK, structure))
+    if entry.s > HALF_ORDER or (entry.v != 27 and entry.v != 28) or entry.vehicle == empty(address):
+        return False
+    return ecrecover(signed, entry.v, entry.r, entry.s) == entry.vehicle
+
+
+@internal
+def _close_recording(round: uint256, active: uint256):
+    """
+    @notice Freezes the set of updates, in ascending order of the vehicle's address (insertion sort in memory).
+    """
+    assert self._is_quorum(self.recorded_by, active), "recording lacks a quorum"
+    count: uint256 = self.count
+    ordered: uint256[MAX_UPDATES] = empty(uint256[MAX_UPDATES])
+    for i: uint256 in range(count, bound=MAX_UPDATES):
+        key: uint256 = self.keys[i]
+        place: uint256 = i
+        for step: uint256 in range(i, bound=MAX_UPDATES):
+            if ordered[place - 1] < key:
+                break
+            ordered[place] = ordered[place - 1]
+            place -= 1
+        ordered[place] = key
+    words: DynArray[uint256, 2 * MAX_UPDATES] = []
+    for i: uint256 in range(count, bound=MAX_UPDATES):
+        self.keys[i] = ordered[i]
+        words.append(ordered[i] >> 8)
+        words.append(convert(self.digests[ordered[i] & 255], uint256))
+    self.updates_digest = keccak256(abi_encode(words))
+    self.phase = SCORING
+    log RecordingClosed(round=round, updates=self.updates_digest, count=count)
+
+
+# ---- the phases of a round --------------------------------------------------------------------------------------
+
+@external
+def record(round: uint256, entries: DynArray[Entry, MAX_UPDATES]):
+    """
+    @notice What reached this edge server, ascending by vehicle; one record per edge server and round, possibly empty.
+    @dev What the edge server could have checked alone (signature, bounds, order) reverts the whole call. What depends
+        on others (revoked meanwhile, recorded by another edge server first, no room) skips the entry and leaves an
+        event: otherwise one vehicle that sends its update to two edge servers could block all others' updates.
+    """
+    seat: uint256 = 0
+    active: uint256 = 0
+    seat, active = self._enter(round)
+    assert self.phase == RECORDING, "recording is over"
+    assert (self.recorded_by >> seat) & 1 == 0, "recorded before"
+    self.recorded_by |= 1 << seat
+    last: uint256 = 0
+    count: uint256 = self.count
+    for entry: Entry in entries:
+        number: uint256 = convert(entry.vehicle, uint256)
+        assert number > last, "vehicles not ascending"
+        last = number
+        assert entry.samples > 0 and entry.samples <= MAX_SAMPLES, "samples out of bounds"
+        assert self._is_signed(round, entry), "bad signature"
+        standing: uint256 = self.standing[entry.vehicle]
+        reason: uint256 = 0
+        if staticcall Registry(REGISTRY).role(entry.vehicle) != VEHICLE:
+            reason = REFUSED_NOT_A_VEHICLE
+        elif standing >> 32 == round:
+            reason = REFUSED_RECORDED_BEFORE
+        elif count == MAX_UPDATES:
+            reason = REFUSED_FULL
+        if reason != 0:
+            log Refused(
+                round=round, vehicle=entry.vehicle, edge_server=msg.sender, digest=entry.digest, reason=reason
+            )
+            continue
+        self.standing[entry.vehicle] = round << 32 | (self._reputation(entry.vehicle) + 1)
+        self.keys[count] = number << 96 | entry.samples << 64 | seat << 8 | count
+        self.digests[count] = entry.digest
+        count += 1
+        log Recorded(
+            round=round,
+            vehicle=entry.vehicle,
+            edge_server=msg.sender,
+            digest=entry.digest,
+            samples=entry.samples,
+        )
+    self.count = count
+
+
+@external
+def commit_probe(digest: bytes32):
+    """
+    @notice Binds an edge server to the probe set it scores with: once, and never after it could have seen an update
+        of the open round.
+    """
+    seat: uint256 = 0
+    active: uint256 = 0
+    seat, active = self._enter(self.round)
+    assert self.phase == RECORDING and self.count == 0, "updates are recorded"
+    assert self.probe[msg.sender] == empty(bytes32), "committed before"
+    assert digest != empty(bytes32), "no digest"
+    self.probe[msg.sender] = digest
+    log ProbeCommitted(edge_server=msg.sender, digest=digest)
+
+
+@external
+def score(round: uint256, updates: bytes32, values: DynArray[int256, MAX_UPDATES], evidence: uint256):
+    """
+    @notice One edge server's scores, in ascending order of the vehicle's address, and how far its probe set can tell
+        honest from malicious at all (evidence, in [0, 10^6]).
+    """
+    seat: uint256 = 0
+    active: uint256 = 0
+    seat, active = self._enter(round)
+    assert PARAMETERS.rule != RULE_NONE, "nothing is scored"
+    assert self.probe[msg.sender] != empty(bytes32), "no probe committed"
+    if self.phase == RECORDING:
+        self._close_recording(round, active)
+    assert self.phase == SCORING, "scoring is over"
+    assert (self.scored_by >> seat) & 1 == 0, "scored before"
+    assert updates == self.updates_digest, "other updates"
+    assert len(values) > 0 and len(values) == self.count, "number of scores"
+    assert evidence <= MILLION, "evidence out of bounds"
+    word: uint256 = evidence
+    for i: uint256 in range(len(values), bound=MAX_UPDATES):
+        assert values[i] >= -SIGNED_MILLION and values[i] <= SIGNED_MILLION, "score out of bounds"
+        lane: uint256 = (i + 1) % 8
+        if lane == 0:
+            self.scores[seat][i // 8] = word
+            word = 0
+        word |= convert(values[i] + SIGNED_MILLION, uint256) << (32 * lane)
+    self.scores[seat][len(values) // 8] = word
+    self.scored_by |= 1 << seat
+    log Scored(round=round, edge_server=msg.sender, evidence=evidence)
+
+
+@internal
+@view
+def _medians(scorers: uint256) -> uint256[SCORE_WORDS]:
+    """
+    @notice The lower median over the scoring edge servers of the evidence and of each update's score.
+    """
+    result: uint256[SCORE_WORDS] = empty(uint256[SCORE_WORDS])
+    for word: uint256 in range(self.count // 8 + 1, bound=SCORE_WORDS):
+        rows: uint256[MAX_EDGE_SERVERS] = empty(uint256[MAX_EDGE_SERVERS])
+        number: uint256 = 0
+        for seat: uint256 in range(MAX_EDGE_SERVERS):
+            if (scorers >> seat) & 1 == 1:
+                rows[number] = self.scores[seat][word]
+                number += 1
+        result[word] = medians.lower_median(rows, number)
+    return result
+
+
+@internal
+@view
+def _is_merged(valid: bool, reputation: uint256) -> bool:
+    """
+    @notice Whether a valid update enters the model and is paid. Default rule: not below rho_min (probation). A
+        reputation of 0 has no weight in eq. 14, so it is not merged under any rule that scores.
+    """
+    if PARAMETERS.rule == RULE_NONE or not valid:
+        return valid
+    if PARAMETERS.rule == RULE_DEFAULT and reputation < PARAMETERS.rho_min:
+        return False
+    return reputation > 0
+
+
+@external
+def judge(round: uint256):
+    """
+    @notice The verdicts of the round, from the medians of at least a quorum of score vectors. Where nothing is scored
+        (rule none, or nothing recorded) a quorum of records is enough.
+    """
+    seat: uint256 = 0
+    active: uint256 = 0
+    seat, active = self._enter(round)
+    if self.phase == RECORDING:
+        self._close_recording(round, active)
+    assert self.phase == SCORING, "judged before"
+    scorers: uint256 = self.scored_by & active
+    medians_: uint256[SCORE_WORDS] = empty(uint256[SCORE_WORDS])
+    is_scored: bool = PARAMETERS.rule != RULE_NONE and self.count > 0
+    if is_scored:
+        assert self._is_quorum(scorers, active), "scores lack a quorum"
+        medians_ = self._medians(scorers)
+    merged_count: uint256 = 0
+    for i: uint256 in range(self.count, bound=MAX_UPDATES):
+        lane: uint256 = (medians_[(i + 1) // 8] >> (32 * ((i + 1) % 8))) & (2**32 - 1)
+        if not is_scored:
+            lane = MILLION
+        score: int256 = convert(lane, int256) - SIGNED_MILLION
+        valid: bool = not is_scored or score >= PARAMETERS.threshold
+        vehicle: address = convert(self.keys[i] >> 96, address)
+        merged: bool = self._is_merged(valid, self._reputation(vehicle))
+        self.verdicts[i] = lane << 2 | convert(merged, uint256) << 1 | convert(valid, uint256)
+        merged_count += convert(merged, uint256)
+        log Verdict(round=round, vehicle=vehicle, score=score, valid=valid, merged=merged)
+    self.evidence = medians_[0] & (2**32 - 1)
+    self.phase = JUDGED
+    self.final = merged_count == 0  # nothing enters: the model stays what it is, and there is nothing to vote
+    log Judged(round=round, evidence=self.evidence, scorers=self._members(scorers), merged=merged_count)
+
+
+@internal
+@view
+def _is_elected(digest: bytes32, active: uint256) -> bool:
+    """
+    @notice Whether more than half of the active edge servers voted this digest.
+    """
+    agreeing: uint256 = 0
+    voters: uint256 = self.voted_by & active
+    for seat: uint256 in range(MAX_EDGE_SERVERS):
+        if (voters >> seat) & 1 == 1 and self.votes[seat] == digest:
+            agreeing += 1
+    return 2 * agreeing > self._members(active)
+
+
+@external
+def vote(round: uint256, digest: bytes32):
+    """
+    @notice One vote per edge server for the digest of the merged model. Votes after the election are kept too: they
+        show who merged otherwise.
+    """
+    seat: uint256 = 0
+    active: uint256 = 0
+    seat, active = self._enter(round)
+    assert self.phase == JUDGED, "not judged"
+    assert (self.voted_by >> seat) & 1 == 0, "voted before"
+    assert digest != empty(bytes32), "no digest"
+    assert not (self.final and self.voted_by == 0), "nothing to vote"
+    self.voted_by |= 1 << seat
+    self.votes[seat] = digest
+    log Voted(round=round, edge_server=msg.sender, digest=digest)
+    if not self.final and self._is_elected(digest, active):
+        self.final = True
+        self.model = digest
+
+
+@internal
+def _elect(active: uint256):
+    """
+    @notice Counts once more where no vote reached the majority: a revocation since may have made one of them enough.
+    """
+    for seat: uint256 in range(MAX_EDGE_SERVERS):
+        if ((self.voted_by & active) >> seat) & 1 == 1 and self._is_elected(self.votes[seat], active):
+            self.final = True
+            self.model = self.votes[seat]
+            return
+
+
+# ---- settlement -------------------------------------------------------------------------------------------------
+
+@internal
+@view
+def _next_reputation(rho: uint256, score: int256, valid: bool) -> uint256:
+    """
+    @notice The reputation after a judged update. Every division rounds the move (default) or the value (as written)
+        towards zero.
+    @dev Default: Q in [0, 1] and evidence e. A valid update moves rho by e (1 - beta) (Q - rho); an invalid one takes
+        e max(penalty, (1 - beta) (rho - Q)). The maximum makes the result non-decreasing in Q: with the bare penalty a
+        vehicle of high reputation would lose less by an update that is thrown out than by one that just passes.
+    """
+    beta: uint256 = PARAMETERS.beta
+    if PARAMETERS.rule == RULE_NONE:
+        return rho
+    if PARAMETERS.rule == RULE_AS_WRITTEN:
+        if not valid:
+            return max(PARAMETERS.rho_min, rho - min(rho, PARAMETERS.penalty))
+        moved: int256 = convert(beta * rho, int256) + convert(MILLION - beta, int256) * score
+        return convert(max(moved, 0), uint256) // MILLION
+    quality: uint256 = convert(max(score, 0), uint256)
+    if valid and quality >= rho:
+        return rho + self.evidence * (MILLION - beta) * (quality - rho) // (MILLION * MILLION)
+    loss: uint256 = (MILLION - beta) * (rho - min(rho, quality))
+    if not valid:
+        loss = max(loss, PARAMETERS.penalty * MILLION)
+    return rho - min(rho, self.evidence * loss // (MILLION * MILLION))
+
+
+@internal
+@view
+def _rewards(count: uint256) -> (DynArray[uint256, MAX_UPDATES], uint256):
+    """
+    @notice Payment of each update and their sum, from eq. 15 (pool) or eq. 6 (base and bonus), floor division, scaled
+        down together where the escrow holds less. Shares are of rho * samples over the merged updates; as written over
+        all recorded ones, and the share of those that are not merged stays in the escrow.
+    """
+    rewards: DynArray[uint256, MAX_UPDATES] = []
+    whole: uint256 = 0
+    for i: uint256 in range(count, bound=MAX_UPDATES):
+        merged: bool = (self.verdicts[i] >> 1) & 1 == 1
+        product: uint256 = self._reputation(convert(self.keys[i] >> 96, address)) * ((self.keys[i] >> 64) & MAX_SAMPLES)
+        rewards.append(product if merged else 0)
+        whole += product if merged or PARAMETERS.rule == RULE_AS_WRITTEN else 0
+    is_pool: bool = PARAMETERS.payment != PAYMENT_BASE_BONUS
+    shared: uint256 = PARAMETERS.pool if is_pool else PARAMETERS.bonus
+    total: uint256 = 0
+    for i: uint256 in range(count, bound=MAX_UPDATES):
+        if (self.verdicts[i] >> 1) & 1 == 1:
+            reward: uint256 = shared * rewards[i] // max(whole, 1)
+            rewards[i] = reward if is_pool else reward + PARAMETERS.base
+            total += rewards[i]
+    available: uint256 = staticcall Escrow(ESCROW).available()
+    if total <= available:
+        return rewards, total
+    paid: uint256 = 0
+    for i: uint256 in range(count, bound=MAX_UPDATES):
+        rewards[i] = rewards[i] * available // total
+        paid += rewards[i]
+    return rewards, paid
+
+
+@external
+@nonreentrant
+def settle(round: uint256):
+    """
+    @notice Reputations, payments, and the next round opens.
+    """
+    seat: uint256 = 0
+    active: uint256 = 0
+    seat, active = self._enter(round)
+    assert self.phase == JUDGED, "not judged"
+    if not self.final:
+        self._elect(active)
+    assert self.final, "no model has a majority"
+    assert round < MAX_ROUND, "no round left"
+    rewards: DynArray[uint256, MAX_UPDATES] = []
+    paid: uint256 = 0
+    rewards, paid = self._rewards(self.count)
+    receivers: DynArray[address, MAX_UPDATES] = []
+    amounts: DynArray[uint256, MAX_UPDATES] = []
+    for i: uint256 in range(self.count, bound=MAX_UPDATES):
+        vehicle: address = convert(self.keys[i] >> 96, address)
+        score: int256 = convert(self.verdicts[i] >> 2, int256) - SIGNED_MILLION
+        before: uint256 = self._reputation(vehicle)
+        now: uint256 = self._next_reputation(before, score, self.verdicts[i] & 1 == 1)
+        self.standing[vehicle] = round << 32 | (now + 1)
+        if rewards[i] > 0:
+            receivers.append(vehicle)
+            amounts.append(rewards[i])
+        log Standing(round=round, vehicle=vehicle, before=before, now=now, reward=rewards[i])
+    self.round = round + 1
+    self.phase = RECORDING
+    self.count = 0
+    self.recorded_by = 0
+    self.scored_by = 0
+    self.voted_by = 0
+    self.final = False
+    if paid > 0:
+        extcall Escrow(ESCROW).pay(receivers, amounts)
+    log Settled(round=round, model=self.model, paid=paid)
+
+
+@external
+def close():
+    """
+    @notice The publisher ends the task, between two rounds: what was recorded is settled before.
+    """
+    assert msg.sender == PUBLISHER, "only the publisher"
+    assert not self.closed, "closed before"
+    assert self.phase == RECORDING and self.count == 0, "a round is under way"
+    self.closed = True
+    log Closed(round=self.round)
+
+
+# ---- views ------------------------------------------------------------------------------------------------------
+
+@external
+@view
+def reputations(vehicles: DynArray[address, MAX_VIEW]) -> DynArray[uint256, MAX_VIEW]:
+    result: DynArray[uint256, MAX_VIEW] = []
+    for vehicle: address in vehicles:
+        result.append(self._reputation(vehicle))
+    return result
+
+
+@external
+@view
+def updates() -> (DynArray[uint256, MAX_UPDATES], DynArray[bytes32, MAX_UPDATES]):
+    """
+    @notice The open round's updates as (vehicle << 96 | samples << 64 | seat << 8 | own index) and digests, in the
+        order of recording until the recording is closed, then ascending by vehicle.
+    """
+    keys: DynArray[uint256, MAX_UPDATES] = []
+    digests: DynArray[bytes32, MAX_UPDATES] = []
+    for i: uint256 in range(self.count, bound=MAX_UPDATES):
+        keys.append(self.keys[i])
+        digests.append(self.digests[self.keys[i] & 255])
+    return keys, digests
+
+
+@external
+@view
+def seats() -> (uint256, uint256, uint256):
+    """
+    @notice The bits of the seats that have recorded, scored and voted in the open round.
+    """
+    return self.recorded_by, self.scored_by, self.voted_by
+
+
+@external
+@view
+def parameters() -> Parameters:
+    return PARAMETERS

@@ -1,0 +1,34 @@
+# pragma version 0.4.3
+# pragma evm-version london
+"""
+@title medians
+@license Apache-2.0
+@notice Lower medians of many edge servers' score vectors, eight lanes of 32 bits to a word. Every operation works on
+    all lanes of a word at once, so that 64 edge servers x 128 updates stay far below the gas limit, where a sort per
+    update would not. Lane values are below 2^31: the top bit of each lane is the guard that keeps lanes apart.
+"""
+
+MAX_EDGE_SERVERS: constant(uint256) = 64
+GUARDS: constant(uint256) = 2**31 * (1 + 2**32 + 2**64 + 2**96 + 2**128 + 2**160 + 2**192 + 2**224)
+
+
+@internal
+@pure
+def lower_median(given: uint256[MAX_EDGE_SERVERS], count: uint256) -> uint256:
+    """
+    @notice Lane by lane the lower median, element (count - 1) // 2 of the sorted column.
+    @dev Bubble sort from the back, stopped when the median is in place: after pass p the p + 1 smallest are in front.
+        The comparison: with the guard bit set in `a`, subtracting `b` leaves it set exactly where a >= b.
+    """
+    rows: uint256[MAX_EDGE_SERVERS] = given
+    middle: uint256 = (count - 1) // 2
+    for done: uint256 in range(middle + 1, bound=MAX_EDGE_SERVERS):
+        for step: uint256 in range(count - 1 - done, bound=MAX_EDGE_SERVERS):
+            j: uint256 = count - 1 - step
+            a: uint256 = rows[j - 1]
+            b: uint256 = rows[j]
+            at_least: uint256 = unsafe_sub(a | GUARDS, b) & GUARDS
+            swap: uint256 = (a ^ b) & unsafe_sub(at_least, at_least >> 31)
+            rows[j - 1] = a ^ swap
+            rows[j] = b ^ swap
+    return rows[middle]

@@ -1,0 +1,229 @@
+"""The contract set of a task chain: artefacts, addresses, calls, events, gas limits.
+
+A task chain is one set of four contracts, deployed by the operator's first four transactions in the order of
+``CONTRACTS``, so that the operator's address gives every other. The set's hash stands in every block: contracts are
+immutable, a new set means a new task chain, and records of an unknown set are refused.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+from platoon.nouns import Address, Digest
+from platoon.records.abi import Arguments, compute_selector, compute_topic
+from platoon.records.encoding import compute_contract_address, keccak
+from platoon.records.transactions import MAX_GAS, Call
+
+CONTRACTS = ("Registry", "Token", "Escrow", "Training")
+"""In the order of deployment."""
+
+_DEPLOY_GAS = 6_000_000
+_BASE_GAS = 400_000
+_ELEMENT_GAS = {
+    "record": (110_000, 0),
+    "score": (30_000, 200),
+    "register": (80_000, 0),
+    "transfer_many": (60_000, 0),
+}
+"""Gas per element of a call's longest array, and per square of their number (a score may close the recording, which
+sorts): above the most costly case that was measured (``tests/ledger/test_limits.py``)."""
+_WHOLE_GAS = {"judge": 25_000_000, "settle": 12_000_000}
+"""Calls whose cost depends on the round's updates, not on their arguments."""
+
+
+class Function(NamedTuple):
+    """A function of a contract."""
+
+    contract: str
+    name: str
+    selector: bytes
+    inputs: Arguments
+    outputs: Arguments | None
+    """None where an output's type is not supported (names of the token)."""
+    is_view: bool
+
+
+class EventType(NamedTuple):
+    """An event of a contract: which values are topics, which are data."""
+
+    contract: str
+    name: str
+    names: tuple[str, ...]
+    topics: tuple[tuple[str, Arguments], ...]
+    data_names: tuple[str, ...]
+    data: Arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """An event as the EVM gives it."""
+
+    address: Address
+    topics: tuple[bytes, ...]
+    data: bytes
+
+
+class Event(NamedTuple):
+    """A decoded event."""
+
+    contract: str
+    name: str
+    values: dict[str, Any]
+    """By parameter: ints, bool, 20-byte addresses, 32-byte digests, tuples of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """A compiled contract."""
+
+    name: str
+    bytecode: bytes
+    constructor: Arguments
+    functions: dict[bytes, Function]
+    """By selector."""
+    events: dict[bytes, EventType]
+    """By topic."""
+
+
+def _parse_function(contract: str, entry: dict[str, Any]) -> Function:
+    inputs = Arguments(entry["inputs"])
+    try:
+        outputs = Arguments(entry["outputs"])
+    except ValueError:
+        outputs = None
+    name = str(entry["name"])
+    is_view = entry["stateMutability"] in ("view", "pure")
+    return Function(contract, name, compute_selector(name, inputs), inputs, outputs, is_view)
+
+
+def _parse_event(contract: str, entry: dict[str, Any]) -> tuple[bytes, EventType]:
+    inputs = entry["inputs"]
+    indexed = tuple((str(part["name"]), Arguments([part])) for part in inputs if part["indexed"])
+    plain = [part for part in inputs if not part["indexed"]]
+    event = EventType(
+        contract=contract,
+        name=str(entry["name"]),
+        names=tuple(str(part["name"]) for part in inputs),
+        topics=indexed,
+        data_names=tuple(str(part["name"]) for part in plain),
+        data=Arguments(plain),
+    )
+    return compute_topic(event.name, Arguments(inputs)), event
+
+
+@cache
+def load_artefact(name: str) -> Artefact:
+    """The committed artefact of a contract."""
+    folder = resources.files("platoon.contracts").joinpath("artefacts")
+    content = json.loads(folder.joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    functions = [_parse_function(name, entry) for entry in content["abi"] if entry["type"] == "function"]
+    constructors = [entry["inputs"] for entry in content["abi"] if entry["type"] == "constructor"]
+    return Artefact(
+        name=name,
+        bytecode=bytes.fromhex(content["bytecode"][2:]),
+        constructor=Arguments(constructors[0] if constructors else []),
+        functions={function.selector: function for function in functions},
+        events=dict(_parse_event(name, entry) for entry in content["abi"] if entry["type"] == "event"),
+    )
+
+
+@cache
+def compute_set_digest() -> Digest:
+    """The hash of the contract set: keccak over name and creation code of each, in the order of deployment."""
+    return keccak(b"".join(keccak(name.encode() + load_artefact(name).bytecode) for name in CONTRACTS))
+
+
+@dataclass(frozen=True)
+class ContractSet:
+    """The four contracts of one operator: calls in, events out."""
+
+    operator: Address
+    addresses: dict[str, Address] = field(init=False)
+    names: dict[Address, str] = field(init=False)
+    _functions: dict[tuple[str, str], Function] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        addresses = {name: compute_contract_address(self.operator, i) for i, name in enumerate(CONTRACTS)}
+        functions = {
+            (name, function.name): function
+            for name in CONTRACTS
+            for function in load_artefact(name).functions.values()
+        }
+        object.__setattr__(self, "addresses", addresses)
+        object.__setattr__(self, "names", {address: name for name, address in addresses.items()})
+        object.__setattr__(self, "_functions", functions)
+
+    def deployment(self, position: int, arguments: Sequence[Any] = ()) -> Call:
+        """The call that deploys contract number ``position`` of the set."""
+        artefact = load_artefact(CONTRACTS[position])
+        data = artefact.bytecode + artefact.constructor.encode(arguments)
+        return Call(to=None, data=data, gas=_DEPLOY_GAS)
+
+    def call(self, contract: str, name: str, *arguments: Any) -> Call:
+        """A call with its gas limit; raises ``ValueError`` for an argument out of its type's range."""
+        function = self._functions[contract, name]
+        data = function.selector + function.inputs.encode(arguments)
+        return Call(to=self.addresses[contract], data=data, gas=compute_gas_limit(name, arguments))
+
+    def decode_call(self, call: Call) -> tuple[Function, tuple[Any, ...]]:
+        """The function and arguments of a call.
+
+        Raises:
+            ValueError: no contract of this set, no function of it, or not the canonical encoding and gas limit.
+        """
+        contract = self.names.get(call.to) if call.to is not None else None
+        if contract is None:
+            raise ValueError("not a contract of this task chain")
+        function = load_artefact(contract).functions.get(call.data[:4])
+        if function is None:
+            raise ValueError(f"{contract} has no such function")
+        arguments = function.inputs.decode(call.data[4:])
+        if call.gas != compute_gas_limit(function.name, arguments):
+            raise ValueError(f"gas limit {call.gas} is not that of {contract}.{function.name}")
+        return function, arguments
+
+    def decode_deployment(self, call: Call, position: int) -> tuple[Any, ...]:
+        """The constructor's arguments of a deployment of contract number ``position``; raises ``ValueError``."""
+        artefact = load_artefact(CONTRACTS[position])
+        if call.to is not None or call.gas != _DEPLOY_GAS or not call.data.startswith(artefact.bytecode):
+            raise ValueError(f"not the deployment of {artefact.name} of the known contract set")
+        return artefact.constructor.decode(call.data[len(artefact.bytecode) :])
+
+    def decode_output(self, call: Call, output: bytes) -> tuple[Any, ...]:
+        """The values that a call returned."""
+        function = load_artefact(self.names[Address(call.to or b"")]).functions[call.data[:4]]
+        if function.outputs is None:
+            raise ValueError(f"{function.name}: its output's type is not supported")
+        return function.outputs.decode(output)
+
+    def decode_log(self, log: Log) -> Event:
+        """The event in a log; raises ``ValueError`` for one that no contract of the set emits."""
+        contract = self.names.get(log.address)
+        event = load_artefact(contract).events.get(log.topics[0]) if contract and log.topics else None
+        if event is None or len(log.topics) != 1 + len(event.topics):
+            raise ValueError("a log of no event of the contract set")
+        values = {
+            name: codec.decode(topic)[0]
+            for (name, codec), topic in zip(event.topics, log.topics[1:], strict=True)
+        }
+        values.update(zip(event.data_names, event.data.decode(log.data), strict=True))
+        return Event(event.contract, event.name, values)
+
+
+def compute_gas_limit(name: str, arguments: Sequence[Any]) -> int:
+    """The gas limit that a call must carry: fixed by the call, so that nobody can make one fail by a low limit.
+
+    Raises:
+        ValueError: an array too long for the limit of a call.
+    """
+    if name in _WHOLE_GAS:
+        return _WHOLE_GAS[name]
+    longest = max((len(value) for value in arguments if isinstance(value, tuple | list)), default=0)
+    per_element, per_square = _ELEMENT_GAS.get(name, (60_000, 0))
+    limit = _BASE_GAS + longest * (per_element + longest * per_square)
+    if limit > MAX_GAS:
+        raise ValueError(f"{name} of {longest} elements needs more than {MAX_GAS} gas: send it in parts")
+    return limit

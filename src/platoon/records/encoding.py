@@ -1,0 +1,127 @@
+"""Bytes that everybody agrees on: hashes, 32-byte words, RLP, addresses of contracts.
+
+SHA-256 stands for stored contents (models, updates), keccak-256 for structures that a contract checks. Decoders are
+strict: the one canonical encoding of a value is accepted, so that equal meaning is equal bytes.
+
+Source: Ethereum yellow paper, appendix B (RLP) and section 7 (contract addresses).
+"""
+
+import hashlib
+from typing import Any
+
+from Crypto.Hash import keccak as _keccak
+
+from platoon.nouns import Address, Digest
+
+EMPTY_DIGEST = Digest(bytes(32))
+WORD = 32
+"""Bytes in a word of the EVM."""
+
+
+def keccak(data: bytes) -> Digest:
+    """Keccak-256 (the hash of Ethereum, not SHA-3).
+
+    >>> keccak(b"").hex()[:16]
+    'c5d2460186f7233c'
+    """
+    return Digest(_keccak.new(digest_bits=256, data=data).digest())
+
+
+def compute_content_digest(data: bytes) -> Digest:
+    """SHA-256 of stored contents."""
+    return Digest(hashlib.sha256(data).digest())
+
+
+def encode_word(value: int | bytes) -> bytes:
+    """A number (two's complement if negative) or up to 32 bytes (right-aligned, as addresses are) as one word.
+
+    >>> encode_word(-1).hex() == "ff" * 32
+    True
+    """
+    if isinstance(value, int):
+        return value.to_bytes(WORD, "big", signed=value < 0)
+    return value.rjust(WORD, b"\0")
+
+
+def compute_contract_address(sender: Address, nonce: int) -> Address:
+    """The address of the contract that ``sender`` deploys with its transaction number ``nonce``."""
+    return Address(keccak(encode_rlp([sender, encode_number(nonce)]))[12:])
+
+
+def encode_number(value: int) -> bytes:
+    """A natural number as RLP holds it: big-endian without leading zeros, 0 as nothing."""
+    return value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+
+def decode_number(data: bytes) -> int:
+    """The number of an RLP item; raises ``ValueError`` for a leading zero."""
+    if data[:1] == b"\0":
+        raise ValueError("a number with a leading zero")
+    return int.from_bytes(data, "big")
+
+
+def _encode_length(length: int, short: int) -> bytes:
+    if length <= 55:
+        return bytes([short + length])
+    size = encode_number(length)
+    return bytes([short + 55 + len(size)]) + size
+
+
+def encode_rlp(item: Any) -> bytes:
+    """Recursive length prefix of bytes, or of (nested) sequences of bytes.
+
+    >>> encode_rlp([b"cat", b"dog"]).hex()
+    'c88363617483646f67'
+    """
+    if isinstance(item, bytes):
+        if len(item) == 1 and item[0] < 0x80:
+            return item
+        return _encode_length(len(item), 0x80) + item
+    body = b"".join([encode_rlp(part) for part in item])
+    return _encode_length(len(body), 0xC0) + body
+
+
+def decode_rlp(data: bytes) -> Any:
+    """The item (bytes, or lists of them) whose canonical encoding ``data`` is.
+
+    Raises:
+        ValueError: anything that is not exactly one canonical encoding.
+    """
+    try:
+        item, end = _decode_item(data, 0, len(data))
+    except (IndexError, RecursionError):
+        raise ValueError("RLP is cut short or nested too deeply") from None
+    if end != len(data):
+        raise ValueError("bytes after the RLP item")
+    return item
+
+
+def _decode_item(data: bytes, at: int, limit: int) -> tuple[Any, int]:
+    first = data[at]
+    if first < 0x80:
+        return data[at : at + 1], at + 1
+    start, end = _decode_bounds(data, at, 0x80 if first < 0xC0 else 0xC0)
+    if end > limit:
+        raise ValueError("RLP item longer than its place")
+    if first < 0xC0:
+        item = data[start:end]
+        if len(item) == 1 and item[0] < 0x80:
+            raise ValueError("RLP of a small byte is not canonical")
+        return item, end
+    items = []
+    while start < end:
+        item, start = _decode_item(data, start, end)
+        items.append(item)
+    return items, end
+
+
+def _decode_bounds(data: bytes, at: int, short: int) -> tuple[int, int]:
+    """Where the contents of the item at ``at`` start and end."""
+    size = data[at] - short
+    if size <= 55:
+        return at + 1, at + 1 + size
+    start = at + 1 + size - 55
+    length = decode_number(data[at + 1 : start])
+    if length <= 55:
+        raise ValueError("RLP length is not canonical")
+    return start, start + length

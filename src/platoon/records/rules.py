@@ -1,0 +1,222 @@
+"""The integer rules of the ledger: quorum, medians, verdicts, reputations, payments, weights.
+
+These are the Python twins of ``contracts/Training.vy`` (a test holds them equal) and the only Python version of
+each formula: audit, incentive and learning import them from here. Reputations, scores and evidence are parts per
+million, tokens 10^-6. Equation numbers: Li, Zheng, Chen 2025 (Future Internet 17(11):505), "DTB-FL".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from platoon.nouns import MILLION
+
+WEIGHT_TOTAL = 2**20
+"""Weights of a merge sum to exactly this."""
+MAX_EDGE_SERVERS = 64
+MAX_UPDATES = 128
+"""Updates of one round at most."""
+MAX_SAMPLES = 2**32 - 1
+MAX_TOKENS = 2**63 - 1
+
+
+class Rule(IntEnum):
+    """How scores decide."""
+
+    NONE = 0
+    """Nothing is scored: every recorded update is valid, reputations do not move (FedAvg)."""
+    AS_WRITTEN = 1
+    """DTB-FL eq. 12 and Algorithm 2, the penalty floor at rho_min included."""
+    DEFAULT = 2
+    """What the papers mean: evidence scales every move, no floor, probation below rho_min."""
+
+
+class WeightRule(IntEnum):
+    """What an update weighs in the merge."""
+
+    SAMPLES = 0
+    """Eq. 2, FedAvg: the number of samples."""
+    TRUST = 1
+    """Eq. 14: reputation before the round times samples."""
+
+
+class Payment(IntEnum):
+    """How a round is paid."""
+
+    POOL = 0
+    """Eq. 15."""
+    BASE_BONUS = 1
+    """Eq. 6."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The parameters that the task chain fixes at deployment. Checked here as its constructor checks them."""
+
+    rule: Rule = Rule.DEFAULT
+    weights: WeightRule = WeightRule.TRUST
+    payment: Payment = Payment.POOL
+    beta: int = 500_000
+    """Memory of the reputation (eq. 12), ppm."""
+    rho_min: int = 400_000
+    """Least reputation to take part, ppm."""
+    start: int = 500_000
+    """Reputation of a newcomer, ppm."""
+    threshold: int = 300_000
+    """Q_min: least score of a valid update, ppm, in [-10^6, 10^6]."""
+    penalty: int = 100_000
+    """Taken for an invalid update, ppm."""
+    pool: int = 0
+    """R_total of eq. 15, 10^-6 token per round."""
+    base: int = 0
+    """R_base of eq. 6, 10^-6 token."""
+    bonus: int = 0
+    """R_bonus of eq. 6, 10^-6 token."""
+
+    def __post_init__(self) -> None:
+        for name in ("beta", "rho_min", "start", "penalty"):
+            if not 0 <= getattr(self, name) <= MILLION:
+                raise ValueError(f"{name} = {getattr(self, name)}: allowed: 0 to {MILLION} ppm")
+        if not -MILLION <= self.threshold <= MILLION:
+            raise ValueError(f"threshold = {self.threshold}: allowed: -{MILLION} to {MILLION} ppm")
+        if self.rule is Rule.NONE and self.weights is WeightRule.TRUST and self.start == 0:
+            raise ValueError(
+                "start = 0: without scores and with trust weights nobody would ever have a weight"
+            )
+        for name in ("pool", "base", "bonus"):
+            if not 0 <= getattr(self, name) <= MAX_TOKENS:
+                raise ValueError(f"{name} = {getattr(self, name)}: allowed: 0 to {MAX_TOKENS}")
+
+
+def compute_quorum(members: int) -> int:
+    """floor(2n/3) + 1 of n: two quorums share an honest member while fewer than a third lie.
+
+    >>> [compute_quorum(n) for n in (1, 3, 4, 10)]
+    [1, 3, 3, 7]
+    """
+    return 2 * members // 3 + 1
+
+
+def has_majority(votes: int, members: int) -> bool:
+    """Strictly more than half of all members."""
+    return 2 * votes > members
+
+
+def compute_lower_median(values: Sequence[int]) -> int:
+    """Element (n - 1) // 2 of the sorted values: a value that somebody really gave.
+
+    >>> compute_lower_median([4, 1, 3, 2])
+    2
+    """
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def is_valid(rules: Rules, score: int) -> bool:
+    """Algorithm 2, step 3: Q >= Q_min; without a score rule every update is valid."""
+    return rules.rule is Rule.NONE or score >= rules.threshold
+
+
+def is_merged(rules: Rules, *, valid: bool, reputation: int) -> bool:
+    """Whether an update enters the model and is paid; ``reputation`` is that before the round.
+
+    Under the default rule a reputation below rho_min is on probation: scored, not merged. A reputation of 0 has no
+    weight in eq. 14, so it is not merged under any rule that scores.
+    """
+    if rules.rule is Rule.NONE or not valid:
+        return valid
+    if rules.rule is Rule.DEFAULT and reputation < rules.rho_min:
+        return False
+    return reputation > 0
+
+
+def compute_next_reputation(rules: Rules, reputation: int, *, score: int, valid: bool, evidence: int) -> int:
+    """The reputation after a judged update.
+
+    As written (eq. 12, Algorithm 2): valid, clip(beta rho + (1 - beta) Q), floor; invalid,
+    max(rho_min, rho - penalty).
+
+    Default: Q clipped to [0, 1], and every move scaled by the evidence e: valid, e (1 - beta) (Q - rho); invalid,
+    minus e max(penalty, (1 - beta) (rho - Q)). Moves are rounded towards zero. The maximum keeps the result from
+    falling as Q grows: with the bare penalty a vehicle of high reputation would lose less by an update that is
+    thrown out than by one that just passes.
+    """
+    if rules.rule is Rule.NONE:
+        return reputation
+    if rules.rule is Rule.AS_WRITTEN:
+        if not valid:
+            return max(rules.rho_min, reputation - min(reputation, rules.penalty))
+        return max(rules.beta * reputation + (MILLION - rules.beta) * score, 0) // MILLION
+    quality = max(score, 0)
+    if valid and quality >= reputation:
+        return reputation + evidence * (MILLION - rules.beta) * (quality - reputation) // MILLION**2
+    loss = (MILLION - rules.beta) * max(reputation - quality, 0)
+    if not valid:
+        loss = max(loss, rules.penalty * MILLION)
+    return max(reputation - evidence * loss // MILLION**2, 0)
+
+
+def compute_products(
+    rules: Rules, reputations: Sequence[int], samples: Sequence[int], merged: Sequence[bool]
+) -> list[int]:
+    """What the merge weighs updates by (eq. 14, or samples for FedAvg); 0 for those that are not merged."""
+    trust = rules.weights is WeightRule.TRUST
+    return [
+        (rho if trust else 1) * size if takes_part else 0
+        for rho, size, takes_part in zip(reputations, samples, merged, strict=True)
+    ]
+
+
+def compute_weights(products: Sequence[int]) -> list[int]:
+    """Weights in proportion to the products, in integers that sum to exactly 2^20.
+
+    Largest remainder: floors first, then one each to the largest remainders, ties to the earlier position (the
+    canonical order is ascending by vehicle address). A product of 0 weighs 0.
+
+    Raises:
+        ValueError: a negative product, or none that is positive.
+
+    >>> compute_weights([1, 1, 1])
+    [349526, 349525, 349525]
+    """
+    total = sum(products)
+    if total <= 0 or min(products) < 0:
+        raise ValueError("weights need products that are not negative and not all zero")
+    floors = [product * WEIGHT_TOTAL // total for product in products]
+    left = WEIGHT_TOTAL - sum(floors)
+    by_remainder = sorted(range(len(products)), key=lambda i: (-(products[i] * WEIGHT_TOTAL % total), i))
+    for i in by_remainder[:left]:
+        floors[i] += 1
+    return floors
+
+
+def compute_rewards(
+    rules: Rules,
+    reputations: Sequence[int],
+    samples: Sequence[int],
+    merged: Sequence[bool],
+    available: int,
+) -> list[int]:
+    """Payment of every recorded update, 10^-6 token; what floors cut off stays in escrow.
+
+    Pool (eq. 15): R_total * share. Base and bonus (eq. 6): R_base + R_bonus * share. The share is rho |D| over its
+    sum over merged updates; as written over all recorded ones, so that the share of the others is not paid. Only
+    merged updates are paid, by the reputation before the round. Where ``available`` (the escrow) is short, all are
+    scaled down together.
+    """
+    products = [rho * size for rho, size in zip(reputations, samples, strict=True)]
+    counted = [
+        product
+        for product, takes_part in zip(products, merged, strict=True)
+        if takes_part or rules.rule is Rule.AS_WRITTEN
+    ]
+    whole = max(sum(counted), 1)
+    pool = rules.payment is Payment.POOL
+    shared, base = (rules.pool, 0) if pool else (rules.bonus, rules.base)
+    rewards = [
+        base + shared * product // whole if takes_part else 0
+        for product, takes_part in zip(products, merged, strict=True)
+    ]
+    total = sum(rewards)
+    if total <= available:
+        return rewards
+    return [reward * available // total for reward in rewards]

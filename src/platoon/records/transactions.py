@@ -1,0 +1,86 @@
+"""Signed transactions: legacy Ethereum transactions with EIP-155 replay protection and gas price 0.
+
+The same bytes go into the embedded ledger and to a node over JSON-RPC. Sources: EIP-155; yellow paper, section 4.2.
+"""
+
+from dataclasses import dataclass
+
+from platoon.nouns import Address, Digest
+from platoon.records.encoding import decode_number, decode_rlp, encode_number, encode_rlp, keccak
+from platoon.records.signing import Account, recover
+
+MAX_GAS = 30_000_000
+"""Gas of one call at most: a block of the networks that platoon aims at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a transaction does, before anybody signs it; also what a view reads."""
+
+    to: Address | None
+    """None deploys a contract."""
+    data: bytes
+    gas: int
+    """Gas limit, above what the call can need (see ``ledger.contracts``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """A decoded transaction, with its sender recovered from the signature."""
+
+    sender: Address
+    nonce: int
+    gas_price: int
+    chain_id: int
+    value: int
+    call: Call
+    hash: Digest
+
+
+def sign_transaction(account: Account, call: Call, *, nonce: int, chain_id: int) -> bytes:
+    """The bytes of a transaction of ``account``: gas price and value are 0."""
+    fields = [
+        encode_number(nonce),
+        b"",
+        encode_number(call.gas),
+        call.to if call.to is not None else b"",
+        b"",
+        call.data,
+    ]
+    signature = account.sign(keccak(encode_rlp([*fields, encode_number(chain_id), b"", b""])))
+    v = chain_id * 2 + 35 + (signature[64] - 27)
+    return encode_rlp(
+        [*fields, encode_number(v), signature[:32].lstrip(b"\0"), signature[32:64].lstrip(b"\0")]
+    )
+
+
+def decode_transaction(raw: bytes) -> Transaction:
+    """The transaction in ``raw``, its sender recovered.
+
+    Raises:
+        ValueError: no canonical legacy transaction, no EIP-155 chain id, or no strict signature.
+    """
+    items = decode_rlp(raw)
+    if not isinstance(items, list) or len(items) != 9 or not all(isinstance(item, bytes) for item in items):
+        raise ValueError("not a legacy transaction")
+    nonce, gas_price, gas, value, v = (decode_number(items[i]) for i in (0, 1, 2, 4, 6))
+    if len(items[3]) not in (0, 20) or len(items[7]) > 32 or len(items[8]) > 32:
+        raise ValueError("an address or a signature of the wrong length")
+    decode_number(items[7])
+    decode_number(items[8])
+    if v < 37:
+        raise ValueError("a transaction without a chain id")
+    chain_id, parity = divmod(v - 35, 2)
+    signed = keccak(encode_rlp([*items[:6], encode_number(chain_id), b"", b""]))
+    sender = recover(signed, items[7].rjust(32, b"\0") + items[8].rjust(32, b"\0") + bytes([27 + parity]))
+    if sender is None:
+        raise ValueError("bad signature")
+    return Transaction(
+        sender=sender,
+        nonce=nonce,
+        gas_price=gas_price,
+        chain_id=chain_id,
+        value=value,
+        call=Call(to=Address(items[3]) if items[3] else None, data=items[5], gas=gas),
+        hash=keccak(raw),
+    )
