@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -207,6 +208,16 @@ def test_map_of_a_long_run_shows_the_last_rounds_and_says_so(
 def test_plotly_is_imported_only_to_write_a_page() -> None:
     code = "import sys, platoon.experiments.report; sys.exit('plotly' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_style_and_script_of_the_page_travel_in_the_package() -> None:
+    root = Path(__file__).parents[2]
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "platoon"
+    ]
+    shipped = {path for pattern in patterns for path in (root / "src" / "platoon").glob(pattern)}
+    folder = root / "src" / "platoon" / "experiments" / "report"
+    assert {folder / "page.css", folder / "page.js"} <= shipped
 
 
 def test_invalid_without_plotly(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
