@@ -1,0 +1,142 @@
+"""The laws that every score and every aggregator has to keep; ``platoon.testing`` offers them to plug-in authors.
+
+``check_score`` and ``check_aggregator`` raise ``AssertionError`` with the law that was broken. They need neither
+torch nor a data set: the network is a linear classifier on random images.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from platoon.learning.aggregation import LIMIT, WEIGHT_TOTAL, Aggregator
+from platoon.learning.images import Images
+from platoon.learning.scores import Cohort, Score, ScoreRule
+from platoon.nouns import FixedPoint, Floats, Ints, Scores, Weights
+from platoon.rng import stream
+
+CLASSES: Final = 4
+SIDE: Final = 3
+COHORT: Final = 7
+
+
+class LinearModel:
+    """A classifier without hidden layers, as ``platoon.learning.scores.ProbeModel`` wants one."""
+
+    classes = CLASSES
+    last_layer = slice(0, CLASSES * (SIDE * SIDE + 1))
+
+    def logits(self, candidates: Weights, images: Images) -> Floats:
+        """(M, n, classes)"""
+        wide = candidates.astype(np.float64)
+        matrices, offsets = wide[:, :-CLASSES].reshape(len(wide), CLASSES, -1), wide[:, -CLASSES:]
+        return np.asarray(np.einsum("mcf,nf->mnc", matrices, _pixels(images)) + offsets[:, None])
+
+    def features(self, weights: Weights, images: Images) -> Floats:  # noqa: ARG002
+        """(n, features): the pixels."""
+        return _pixels(images)
+
+    def loss_gradient(self, weights: Weights, images: Images, labels: Ints) -> Weights:
+        """(D,)"""
+        logits = self.logits(weights[None], images)[0]
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        errors = shares / shares.sum(axis=1, keepdims=True) - np.eye(CLASSES)[labels]
+        matrix = errors.T @ _pixels(images) / len(labels)
+        return np.concatenate([matrix.ravel(), errors.mean(axis=0)]).astype(np.float32)
+
+
+def make_cohort(updates: int, trial: int = 0) -> Cohort:
+    """A cohort of random updates (``updates``, D) to a linear model, with five probes of each class."""
+    rng = stream(trial, "cohort")
+    size = LinearModel.last_layer.stop
+    labels = np.repeat(np.arange(CLASSES), 5)
+    return Cohort(
+        weights=rng.normal(0.0, 0.5, size).astype(np.float32),
+        updates=rng.normal(0.0, 0.1, (updates, size)).astype(np.float32),
+        samples=rng.integers(1, 300, updates),
+        probe_images=rng.integers(0, 256, (len(labels), SIDE, SIDE, 1)).astype(np.uint8),
+        probe_labels=labels,
+        model=LinearModel(),
+    )
+
+
+def check_score(rule: ScoreRule | Score) -> None:
+    """Hold a score to its laws.
+
+    Values are finite, within [-1, 1], one per update; evidence is within [0, 1]; the order of the updates does
+    not matter; the cohort is left as it is; the same cohort gets the same scores; and a lone update, equal
+    updates and updates of zeros are judged without an error.
+
+    >>> from platoon.learning.scores import cosine
+    >>> check_score(cosine)
+    """
+    if isinstance(rule, ScoreRule):
+        assert -1.0 <= rule.threshold <= 1.0, f"the threshold {rule.threshold} is outside [-1, 1]"
+    score = rule.score if isinstance(rule, ScoreRule) else rule
+    cohort, before = make_cohort(COHORT), make_cohort(COHORT)
+    values = _judge(score, cohort)
+    assert _equal(before, cohort), "the score changed its cohort"
+    assert np.array_equal(values, _judge(score, cohort)), "the same cohort got other scores"
+    order = np.roll(np.arange(COHORT), 1)
+    shuffled = replace(cohort, updates=cohort.updates[order], samples=cohort.samples[order])
+    assert np.allclose(_judge(score, shuffled), values[order], atol=1e-6), "the order of updates matters"
+    _judge(score, make_cohort(1))
+    _judge(score, replace(cohort, updates=np.tile(cohort.updates[:1], (COHORT, 1))))
+    _judge(score, replace(cohort, updates=np.zeros_like(cohort.updates)))
+    _judge(
+        score, replace(cohort, updates=cohort.updates * (np.arange(COHORT) != 2)[:, None].astype(np.float32))
+    )
+
+
+def check_aggregator(aggregate: Aggregator) -> None:
+    """Hold an aggregator to its laws.
+
+    The step is int32 (D,) and lies within the updates' range, entry by entry; the order of the updates does not
+    matter; equal updates give that update; the arguments are left as they are.
+
+    >>> from platoon.learning.aggregation import weighted_mean
+    >>> check_aggregator(weighted_mean)
+    """
+    rng = stream(0, "updates")
+    updates = rng.integers(-LIMIT, LIMIT, (COHORT, 50), dtype=np.int32, endpoint=True)
+    weights = np.array([WEIGHT_TOTAL - 1000 * (COHORT - 1), *[1000] * (COHORT - 1)])
+    given = updates.copy(), weights.copy()
+    step = _step(aggregate, *given)
+    unchanged = np.array_equal(given[0], updates) and np.array_equal(given[1], weights)
+    assert unchanged, "the aggregator changed its arguments"
+    order = np.roll(np.arange(COHORT), 1)
+    assert np.array_equal(step, _step(aggregate, updates[order], weights[order])), (
+        "the order of updates matters"
+    )
+    equal = np.tile(updates[:1], (COHORT, 1))
+    assert np.array_equal(_step(aggregate, equal, weights), updates[0]), (
+        "equal updates do not give that update"
+    )
+
+
+def _pixels(images: Images) -> Floats:
+    return images.reshape(len(images), -1) / 255.0
+
+
+def _judge(score: Score, cohort: Cohort) -> Floats:
+    scores: Scores = score(cohort)
+    count = len(cohort.updates)
+    assert scores.values.shape == (count,), f"{count} updates got values of shape {scores.values.shape}"
+    assert np.isfinite(scores.values).all(), f"values are not finite: {scores.values}"
+    assert (np.abs(scores.values) <= 1.0).all(), f"values are outside [-1, 1]: {scores.values}"
+    assert 0.0 <= scores.evidence <= 1.0, f"the evidence {scores.evidence} is outside [0, 1]"
+    return scores.values
+
+
+def _step(aggregate: Aggregator, updates: FixedPoint, weights: Ints) -> FixedPoint:
+    step = aggregate(updates, weights)
+    assert step.dtype == np.int32, f"the step is {step.dtype}, not int32"
+    assert step.shape == updates.shape[1:], f"the step's shape is {step.shape}, not {updates.shape[1:]}"
+    within = (updates.min(axis=0) <= step) & (step <= updates.max(axis=0))
+    assert within.all(), "the step leaves the range of the updates"
+    return step
+
+
+def _equal(one: Cohort, other: Cohort) -> bool:
+    names = ("weights", "updates", "samples", "probe_images", "probe_labels")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)

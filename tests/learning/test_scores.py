@@ -1,0 +1,167 @@
+"""Scores: the laws they share, what each formula says, and how names resolve."""
+
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from platoon.errors import UserError
+from platoon.learning import scores
+from platoon.learning.laws import CLASSES, make_cohort
+from platoon.learning.scores import (
+    SCORES,
+    ScoreRule,
+    class_cone,
+    cosine,
+    probe_margin,
+    probe_recall,
+    resolve_score,
+)
+from platoon.nouns import Scores
+from platoon.testing import check_score
+
+PROBE_SCORES = [class_cone, probe_recall, probe_margin]
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_every_score_keeps_the_laws(name):
+    check_score(SCORES[name])
+
+
+@pytest.mark.parametrize(
+    ("broken", "law"),
+    [
+        (lambda c: Scores(values=np.arange(len(c.updates)) / 100, evidence=1.0), "order"),
+        (lambda c: Scores(values=np.zeros(len(c.updates)), evidence=1.5), "evidence"),
+        (lambda c: Scores(values=np.full(len(c.updates), np.nan), evidence=1.0), "finite"),
+        (lambda c: Scores(values=np.full(len(c.updates), 2.0), evidence=1.0), "outside"),
+        (lambda c: Scores(values=np.zeros(3), evidence=1.0), "shape"),
+        (lambda c: (c.updates.fill(0), Scores(values=np.zeros(len(c.updates)), evidence=1.0))[1], "changed"),
+    ],
+)
+def test_the_laws_refuse_a_broken_score(broken, law):
+    with pytest.raises(AssertionError, match=law):
+        check_score(broken)
+
+
+def test_cosine_is_the_mean_pairwise_cosine_of_equation_11():
+    updates = np.array([[1, 0], [2, 0], [0, 3], [-1, 0]], dtype=np.float32)
+    values = cosine(replace(make_cohort(4), updates=updates)).values
+    assert values == pytest.approx([(1 + 0 - 1) / 3, (1 + 0 - 1) / 3, 0.0, (-1 - 1 + 0) / 3])
+
+
+def test_cosine_of_a_lone_update_is_neutral_and_of_zeros_is_zero():
+    alone = cosine(make_cohort(1))
+    assert (alone.values.tolist(), alone.evidence) == ([SCORES["cosine"].threshold], 0.0)
+    zeros = np.array([[0, 0], [1, 0], [1, 0]], dtype=np.float32)
+    assert cosine(replace(make_cohort(3), updates=zeros)).values == pytest.approx([0.0, 0.5, 0.5])
+
+
+def test_class_cone_measures_the_angle_to_the_cone_of_descent_directions():
+    """Against a general optimiser, with the directions taken from full gradients."""
+    cohort = make_cohort(6)
+    model = cohort.model
+    descents = []
+    for label in range(CLASSES):
+        chosen = cohort.probe_labels == label
+        gradient = model.loss_gradient(
+            cohort.weights, cohort.probe_images[chosen], cohort.probe_labels[chosen]
+        )
+        descents.append(-gradient / np.linalg.norm(gradient))
+    matrix = np.array(descents, dtype=np.float64).T
+    for update, value in zip(cohort.updates.astype(np.float64), class_cone(cohort).values, strict=True):
+        unit = update / np.linalg.norm(update)
+        best = minimize(
+            lambda x, unit=unit: ((matrix @ x - unit) ** 2).sum(),
+            np.ones(CLASSES),
+            bounds=[(0, None)] * CLASSES,
+        )
+        assert value == pytest.approx(np.linalg.norm(matrix @ best.x), abs=1e-3)
+
+
+def test_class_cone_of_a_descent_direction_is_one_and_of_its_opposite_is_small():
+    cohort = make_cohort(2)
+    chosen = cohort.probe_labels == 1
+    gradient = cohort.model.loss_gradient(
+        cohort.weights, cohort.probe_images[chosen], cohort.probe_labels[chosen]
+    )
+    values = class_cone(replace(cohort, updates=np.stack([-gradient, gradient]))).values
+    assert values[0] == pytest.approx(1.0)
+    assert values[1] < 0.95
+
+
+def test_probe_recall_is_the_mean_of_the_two_best_recalls():
+    cohort = make_cohort(5)
+    values = probe_recall(cohort).values
+    for update, value in zip(cohort.updates, values, strict=True):
+        predicted = cohort.model.logits((cohort.weights + update)[None], cohort.probe_images)[0].argmax(
+            axis=1
+        )
+        recalls = sorted((predicted[cohort.probe_labels == c] == c).mean() for c in range(CLASSES))
+        assert value == pytest.approx((recalls[-1] + recalls[-2]) / 2)
+
+
+def constant_push(towards, size, length=0.1):
+    """An update of the linear model that pushes the offset of one class."""
+    update = np.zeros(size, dtype=np.float32)
+    update[size - CLASSES + towards] = length
+    return update
+
+
+def test_probe_margin_of_blind_pushes_is_one_half():
+    """A push towards one class is right on a quarter of the probes: averaged over the classes, chance is 0.5."""
+    cohort = make_cohort(1)
+    size = len(cohort.weights)
+    pushes = np.stack([constant_push(label, size) for label in range(CLASSES)])
+    blind = replace(cohort, weights=np.zeros_like(cohort.weights), updates=pushes)
+    assert probe_margin(blind).values == pytest.approx([0.5] * CLASSES)
+
+
+def test_probe_margin_rewards_descent_and_punishes_ascent():
+    cohort = make_cohort(1)
+    gradient = cohort.model.loss_gradient(cohort.weights, cohort.probe_images, cohort.probe_labels)
+    both = replace(cohort, updates=np.stack([-gradient, gradient, np.zeros_like(gradient)]))
+    down, up, none = probe_margin(both).values
+    assert down > 0.5
+    assert up < 0.5
+    assert none == 0.0
+
+
+def test_probe_margin_does_not_reward_length():
+    """Beyond the cohort's median length an update is judged as if it had that length."""
+    cohort = make_cohort(5)
+    lengths = np.linalg.norm(cohort.updates, axis=1)
+    longest = int(lengths.argmax())
+    longer = cohort.updates.copy()
+    longer[longest] *= 1000.0
+    values = probe_margin(replace(cohort, updates=longer)).values
+    assert values == pytest.approx(probe_margin(cohort).values, abs=1e-5)
+
+
+def test_names_resolve_with_a_hint():
+    assert resolve_score("cosine") is SCORES["cosine"]
+    with pytest.raises(UserError, match="did you mean 'probe_margin'"):
+        resolve_score("probe_margn")
+
+
+def test_a_plug_in_resolves_by_its_entry_point(monkeypatch):
+    plugin = EntryPoint(name="mine", group="platoon.scores", value="platoon.learning.scores:SCORES")
+    monkeypatch.setattr(scores, "entry_points", lambda group: [plugin])
+    with pytest.raises(UserError, match=r"is no platoon\.learning.scores.ScoreRule"):
+        resolve_score("mine")
+    rule = ScoreRule(score=cosine, threshold=0.1)
+    monkeypatch.setattr(EntryPoint, "load", lambda self: rule)
+    assert resolve_score("mine") is rule
+
+
+@pytest.mark.parametrize("score", PROBE_SCORES)
+def test_a_model_that_knows_nothing_gives_no_evidence(score):
+    cohort = make_cohort(3)
+    wrong = replace(
+        cohort,
+        probe_labels=np.full_like(cohort.probe_labels, 0),
+        weights=constant_push(1, len(cohort.weights)),
+    )
+    assert score(wrong).evidence == 0.0
