@@ -30,8 +30,10 @@ function showRound(plot, round) {
   const one = figure.rounds.find((r) => r.round === round);
   const groups = round === null ? allRounds(figure.rounds) : one ? one.groups : null;
   const first = figure.data.length - figure.rounds[0].groups.length;
+  const nobody = { x: [null], y: [null], customdata: [] };  // keeps the legend, and so the map's size, as it is
   for (let i = first; i < figure.data.length; i++) {
-    Object.assign(figure.data[i], groups ? groups[i - first] : { x: [], y: [], customdata: [] });
+    const group = groups ? groups[i - first] : nobody;
+    Object.assign(figure.data[i], group.x.length ? group : nobody);
   }
   Plotly.redraw(plot);
 }

@@ -118,8 +118,8 @@ def _vehicles(name: str, colour: str, symbol: str) -> Trace:
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": [],
-        "y": [],
+        "x": [None],
+        "y": [None],
         "customdata": [],
         "hovertemplate": "vehicle %{customdata[0]}, round %{customdata[1]}<br>%{customdata[2]}"
         f"<br>{name}<extra></extra>",
