@@ -149,6 +149,16 @@ def test_says_when_rounds_kept_the_model_and_why(make_run: MakeRun) -> None:
     assert "DTB-FL discarded 1 of 8 rounds (a vehicle was late: 1)." in told
 
 
+def test_says_why_a_run_stopped_early(make_run: MakeRun) -> None:
+    run = make_run(rounds=8)
+    summary = json.loads((run / "summary.json").read_text()) | {"ended": "escrow spent"}
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert "stopped" not in tell(run)
+    scenario = (run / "scenario.toml").read_text()
+    (run / "scenario.toml").write_text(scenario.replace("rounds = 8", "rounds = 30"))
+    assert "DTB-FL stopped before round 9: escrow spent." in tell(run)
+
+
 def test_nobody_malicious(make_run: MakeRun) -> None:
     told = tell(make_run(malicious_share=0.0))
     assert "No vehicle was malicious" in told

@@ -69,6 +69,15 @@ def describe_accuracy(runs: Runs) -> list[str]:
     return sentences
 
 
+def describe_ends(runs: Runs) -> list[str]:
+    """Why a run stopped before it had played all its rounds."""
+    return [
+        f"{run.label} stopped before round {len(run.rounds.round) + 1}: {run.summary.ended}."
+        for run in runs
+        if run.summary.ended and len(run.rounds.round) < run.scenario.task.rounds
+    ]
+
+
 def describe_kept_rounds(runs: Runs) -> list[str]:
     """Rounds that changed no model, and why."""
     sentences = []
@@ -192,7 +201,7 @@ def describe_ledger(runs: Runs) -> list[str]:
 
 
 TOPICS: dict[str, tuple[Callable[[Runs], list[str]], ...]] = {
-    "Learning": (describe_comparability, describe_accuracy, describe_kept_rounds),
+    "Learning": (describe_comparability, describe_accuracy, describe_ends, describe_kept_rounds),
     "Attackers": (describe_attackers, describe_reputation),
     "Time": (describe_losses, describe_time),
     "Forecasts": (describe_forecasts,),

@@ -185,6 +185,8 @@ class Summary(_Parsed):
     contracts: str | dict[str, str] | None
     versions: dict[str, str | None]
     cpu_seconds: dict[str, float | None]
+    ended: str | None = None
+    """Why the run stopped; summaries of an older platoon do not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
