@@ -22,6 +22,7 @@ event MintingClosed:
 
 MAX_SUPPLY: constant(uint256) = 2**63 - 1
 BATCH: constant(uint256) = 128
+MAX_VIEW: constant(uint256) = 1024
 
 name: public(constant(String[16])) = "platoon"
 symbol: public(constant(String[8])) = "PLT"
@@ -56,6 +57,15 @@ def close_minting():
     assert not self.minting_closed, "minting is closed"
     self.minting_closed = True
     log MintingClosed()
+
+
+@external
+@view
+def balances(accounts: DynArray[address, MAX_VIEW]) -> DynArray[uint256, MAX_VIEW]:
+    result: DynArray[uint256, MAX_VIEW] = []
+    for account: address in accounts:
+        result.append(self.balanceOf[account])
+    return result
 
 
 @internal

@@ -176,7 +176,7 @@ scores: HashMap[uint256, uint256[SCORE_WORDS]]  # by seat
 verdicts: uint256[MAX_UPDATES]  # (score + 10^6) << 2 | merged << 1 | valid
 evidence: uint256
 votes: bytes32[MAX_EDGE_SERVERS]
-final: bool
+final: public(bool)
 
 
 @deploy

@@ -5,8 +5,8 @@ forge none, and cannot change a record without the seals of a quorum of edge ser
 operators needs a distributed engine, which can implement the same ``Ledger``.
 
 A transaction that the contracts reject leaves the state untouched, consumes its nonce and stays in the log. One
-that cannot be part of the chain at all (bad signature, chain id, nonce, not a canonical call of the contract set) is not
-logged. Blocks are held in memory until ``commit``, the run's single commit point.
+that cannot be part of the chain at all (bad signature, chain id, nonce, not a canonical call of the contract set)
+is not logged. Blocks are held in memory until ``commit``, the run's single commit point.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,0 +1,450 @@
+"""One task's chain, as drivers and the protocol see it: calls to sign, transactions to submit, values to read.
+
+Vehicles are known here by id (their row), on the chain by address. Updates of a round are always in the contract's
+order, ascending by address, whatever the order in which they were recorded; scores follow it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from platoon.ledger.blocks import Result
+from platoon.ledger.contracts import ContractSet, Event
+from platoon.ledger.engine import EmbeddedLedger, Receipt
+from platoon.nouns import (
+    Address,
+    Digest,
+    EdgeServerId,
+    Instant,
+    Ints,
+    SignedUpdate,
+    Tokens,
+    VehicleId,
+    to_ppm,
+)
+from platoon.records.abi import Arguments
+from platoon.records.encoding import keccak
+from platoon.records.rules import MAX_EDGE_SERVERS, MAX_TOKENS, Payment, Rule, Rules, WeightRule
+from platoon.records.signing import Account
+from platoon.records.transactions import Call, sign_transaction
+from platoon.records.typed_data import Domain
+from platoon.scenario import Scenario
+
+__all__ = [
+    "Call",
+    "Calls",
+    "Participants",
+    "Receipt",
+    "RecordedUpdate",
+    "Rules",
+    "TaskChain",
+    "compute_rules",
+    "compute_updates_digest",
+]
+
+EDGE_SERVER, VEHICLE, PUBLISHER = 1, 2, 3
+"""Roles of the Registry."""
+_NOTHING = Tokens(0)
+_BEGINNING = Instant(0)
+_BATCH = 256
+"""Accounts of one registration."""
+_VIEW_BATCH = 1024
+"""Accounts of one view."""
+_WORDS = Arguments([{"type": "uint256[]"}])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedUpdate:
+    """An update on the chain, with what has become of it so far."""
+
+    vehicle: VehicleId
+    address: Address
+    edge_server: EdgeServerId
+    """Which one recorded it."""
+    digest: Digest
+    samples: int
+    reputation_before: int
+    """Before the round, ppm."""
+    probation: bool
+    """Its vehicle is below rho_min under the default rule: scored, never merged, never paid."""
+    score: int | None = None
+    """Lower median of the edge servers' scores, ppm; None until judged, and where nothing is scored."""
+    valid: bool | None = None
+    """None until judged."""
+    merged: bool = False
+    """Enters the model and is paid; False until judged."""
+    reputation_after: int | None = None
+    """None until settled, ppm."""
+    reward: Tokens = _NOTHING
+    """Paid at settlement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participants:
+    """Who sets a task up. In a simulation the process holds all accounts but the vehicles' own."""
+
+    operator: Account
+    publisher: Account
+    edge_servers: tuple[Account, ...]
+    """By id."""
+    vehicles: tuple[Address, ...]
+    """By id."""
+
+
+def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, threshold: float) -> Rules:
+    """The integer rules that a scenario and a method give; ``threshold`` is the score's Q_min, resolved."""
+    trust, reward = scenario.trust, scenario.reward
+    scored = Rule.DEFAULT if trust.rule == "default" else Rule.AS_WRITTEN
+    return Rules(
+        rule=scored if judged else Rule.NONE,
+        weights=weights,
+        payment=Payment.POOL if reward.formula == "pool" else Payment.BASE_BONUS,
+        beta=to_ppm(trust.beta),
+        rho_min=to_ppm(trust.rho_min),
+        start=to_ppm(trust.start),
+        threshold=to_ppm(threshold),
+        penalty=to_ppm(trust.penalty),
+        pool=to_ppm(reward.pool_tokens),
+        base=to_ppm(reward.base_tokens),
+        bonus=to_ppm(reward.bonus_tokens),
+    )
+
+
+def compute_updates_digest(updates: Sequence[RecordedUpdate]) -> Digest:
+    """The hash that names the set of updates that a score judges; ``updates`` in the contract's order."""
+    words: list[int] = []
+    for update in updates:
+        head = int.from_bytes(update.address, "big") << 88 | update.samples << 56 | update.edge_server
+        words += [head, int.from_bytes(update.digest, "big")]
+    return keccak(_WORDS.encode([words]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """Builds the calls of a round; whoever signs one as a transaction is its sender."""
+
+    contracts: ContractSet
+
+    def record(self, round: int, updates: Sequence[SignedUpdate]) -> Call:
+        """What reached this edge server in the round, possibly nothing; at most one update per vehicle."""
+        entries = [_entry(update) for update in sorted(updates, key=lambda update: update.vehicle)]
+        if any(a[0] == b[0] for a, b in pairwise(entries)):
+            raise ValueError("two updates of one vehicle in one record")
+        return self.contracts.call("Training", "record", round, entries)
+
+    def commit_probe(self, digest: Digest) -> Call:
+        """Binds this edge server to the probe set it scores with; before the first updates are recorded."""
+        return self.contracts.call("Training", "commit_probe", digest)
+
+    def score(
+        self, round: int, updates: Sequence[RecordedUpdate], values: Sequence[int], evidence: int
+    ) -> Call:
+        """Scores (ppm) of these updates, in their order, and the evidence (ppm)."""
+        if len(values) != len(updates):
+            raise ValueError(f"{len(values)} scores for {len(updates)} updates")
+        digest = compute_updates_digest(updates)
+        return self.contracts.call("Training", "score", round, digest, list(values), evidence)
+
+    def judge(self, round: int) -> Call:
+        """Has the contract take the medians and give the verdicts."""
+        return self.contracts.call("Training", "judge", round)
+
+    def vote(self, round: int, digest: Digest) -> Call:
+        """This edge server's vote for the digest of the merged model."""
+        return self.contracts.call("Training", "vote", round, digest)
+
+    def settle(self, round: int) -> Call:
+        """Moves reputations, pays, opens the next round."""
+        return self.contracts.call("Training", "settle", round)
+
+    def close(self) -> Call:
+        """The publisher ends the task."""
+        return self.contracts.call("Training", "close")
+
+    def withdraw(self) -> Call:
+        """The publisher takes back what the escrow of a closed task still holds."""
+        return self.contracts.call("Escrow", "withdraw")
+
+    def revoke(self, account: Address) -> Call:
+        """The operator ends an account's part for good."""
+        return self.contracts.call("Registry", "revoke", account)
+
+
+def _entry(update: SignedUpdate) -> tuple[Any, ...]:
+    r, s = int.from_bytes(update.signature[:32], "big"), int.from_bytes(update.signature[32:64], "big")
+    return (update.vehicle, update.digest, update.samples, update.signature[64], r, s)
+
+
+class TaskChain:
+    """A task's chain on a ledger."""
+
+    def __init__(self, ledger: EmbeddedLedger, vehicles: Sequence[Address], rules: Rules) -> None:
+        self.ledger = ledger
+        self.rules = rules
+        self.calls = Calls(contracts=ledger.contracts)
+        training = ledger.contracts.addresses["Training"]
+        self.task = Domain(chain_id=ledger.chain_id, contract=training).separator
+        """Names the task: chain, contract and format in one digest; what signed updates bind."""
+        self._vehicles = tuple(vehicles)
+        self._ids = {address: VehicleId(i) for i, address in enumerate(self._vehicles)}
+        self._seats = {
+            Address(seat): EdgeServerId(i) for i, seat in enumerate(self._view("Registry", "members")[0])
+        }
+        self._rounds: dict[int, dict[Address, RecordedUpdate]] = {}
+        self._last_round = 0
+
+    # ---- life ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        chain_id: int,
+        participants: Participants,
+        rules: Rules,
+        model: Digest,
+        escrow: Tokens,
+        probes: Sequence[Digest],
+        at: Instant = _BEGINNING,
+    ) -> "TaskChain":
+        """Set a task up in a new file: contracts, registrations, escrow, committed probe sets (one per edge server,
+        none where nothing is scored). Nothing is durable before the first ``commit``.
+
+        Raises:
+            ValueError: parameters out of bounds, or accounts that are not distinct.
+        """
+        _check_participants(participants, escrow)
+        ledger = EmbeddedLedger.create(path, chain_id=chain_id, sealers=participants.edge_servers)
+        training = (model, write_rules(rules))
+        setup = _setup(participants, training, escrow=escrow, probes=probes, chain_id=chain_id)
+        for receipt in ledger.submit(setup, at=at, round=0):
+            if not receipt.ok:
+                raise ValueError(f"the task cannot be set up: {receipt.error}")
+        return cls(ledger, participants.vehicles, rules)
+
+    @classmethod
+    def open(cls, path: Path, *, edge_servers: Sequence[Account], vehicles: Sequence[Address]) -> "TaskChain":
+        """Replay a task's file, to go on from its last commit; raises ``VerificationError``."""
+        ledger = EmbeddedLedger.open(path, sealers=edge_servers)
+        call = ledger.contracts.call("Training", "parameters")
+        chain = cls(ledger, vehicles, read_rules(ledger.read(call)[0]))
+        newest = chain.round - 1
+        for block in ledger.blocks():
+            if block.header.round >= newest:
+                results = [Result.decode(receipt) for receipt in block.receipts]
+                logs = [log for result in results for log in result.logs]
+                chain._take([ledger.contracts.decode_log(log) for log in logs])
+            chain._last_round = block.header.round
+        return chain
+
+    def close(self) -> None:
+        """Close the file; what was not committed is gone."""
+        self.ledger.close()
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    def sign(self, account: Account, call: Call, *, ahead: int = 0) -> bytes:
+        """A call as a signed transaction. ``ahead``: how many of the account's own are signed but not submitted."""
+        nonce = self.ledger.nonce(account.address) + ahead
+        return sign_transaction(account, call, nonce=nonce, chain_id=self.ledger.chain_id)
+
+    def submit(self, transactions: Sequence[bytes], *, round: int, at: Instant) -> tuple[Receipt, ...]:
+        """Execute signed transactions in this order, as one block."""
+        receipts = self.ledger.submit(transactions, at=at, round=round)
+        self._last_round = round
+        self._take([event for receipt in receipts for event in receipt.events])
+        return receipts
+
+    def commit(self, checkpoint: str) -> None:
+        """The run's single commit point: everything submitted so far, and the checkpoint's name, become durable."""
+        self.ledger.commit(self._last_round, checkpoint)
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> Digest:
+        """Hash of the last block."""
+        return self.ledger.head
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Name of the last durable checkpoint."""
+        commit = self.ledger.last_commit
+        return commit.checkpoint if commit is not None else None
+
+    @property
+    def round(self) -> int:
+        """Number of the round that is open; the first is 1."""
+        return int(self._view("Training", "round")[0])
+
+    @property
+    def edge_servers(self) -> int:
+        """Number of edge servers that were registered."""
+        return len(self._seats)
+
+    def reputations(self) -> Ints:
+        """(N,) reputation of every vehicle, ppm."""
+        return self._view_fleet("Training", "reputations")
+
+    def balances(self) -> Ints:
+        """(N,) token balance of every vehicle, 10^-6 token."""
+        return self._view_fleet("Token", "balances")
+
+    def escrow_left(self) -> Tokens:
+        """What the publisher's escrow still holds."""
+        return Tokens(self._view("Escrow", "available")[0])
+
+    def updates(self, round: int) -> tuple[RecordedUpdate, ...]:
+        """The recorded updates of the open round or the one before, in the contract's order, with verdicts,
+        reputations and payments as far as they have come."""
+        taken = self._rounds.get(round, {})
+        return tuple(taken[address] for address in sorted(taken))
+
+    def model_digest(self, round: int) -> Digest | None:
+        """The model that the round ends with: what a majority voted for, or the model before where nothing was
+        merged. None while it is undecided; of the open round and the one before."""
+        open_round = self.round
+        is_decided = round == open_round - 1 or (round == open_round and self._view("Training", "final")[0])
+        return Digest(self._view("Training", "model")[0]) if is_decided else None
+
+    def _view(self, contract: str, name: str, *arguments: Any) -> tuple[Any, ...]:
+        return self.ledger.read(self.ledger.contracts.call(contract, name, *arguments))
+
+    def _view_fleet(self, contract: str, name: str) -> Ints:
+        batches = [self._vehicles[i : i + _VIEW_BATCH] for i in range(0, len(self._vehicles), _VIEW_BATCH)]
+        return np.array(
+            [value for batch in batches for value in self._view(contract, name, batch)[0]], dtype=np.int64
+        )
+
+    # ---- folding events -----------------------------------------------------------------------------------------
+
+    def _take(self, events: Sequence[Event]) -> None:
+        self._record([event.values for event in events if event.name == "Recorded"])
+        for _, name, values in events:
+            if name == "Verdict":
+                score = values["score"] if self.rules.rule is not Rule.NONE else None
+                self._change(values, score=score, valid=values["valid"], merged=values["merged"])
+            elif name == "Standing":
+                before, now, reward = values["before"], values["now"], Tokens(values["reward"])
+                self._change(values, reputation_before=before, reputation_after=now, reward=reward)
+
+    def _record(self, recorded: Sequence[dict[str, Any]]) -> None:
+        if not recorded:
+            return
+        newest = recorded[-1]["round"]
+        self._rounds = {number: taken for number, taken in self._rounds.items() if number >= newest - 1}
+        reputations = self._view("Training", "reputations", [values["vehicle"] for values in recorded])[0]
+        for values, reputation in zip(recorded, reputations, strict=True):
+            address = Address(values["vehicle"])
+            self._rounds.setdefault(values["round"], {})[address] = RecordedUpdate(
+                vehicle=self._ids[address],
+                address=address,
+                edge_server=self._seats[values["edge_server"]],
+                digest=values["digest"],
+                samples=values["samples"],
+                reputation_before=reputation,
+                probation=self.rules.rule is Rule.DEFAULT and reputation < self.rules.rho_min,
+            )
+
+    def _change(self, values: dict[str, Any], **changes: Any) -> None:
+        updates = self._rounds[values["round"]]
+        updates[values["vehicle"]] = replace(updates[values["vehicle"]], **changes)
+
+
+def read_rules(parameters: Sequence[int]) -> Rules:
+    """The rules in the contract's parameters; raises ``ValueError`` for values that it would not have taken."""
+    rule, weights, payment, *numbers = parameters
+    names = ("beta", "rho_min", "start", "threshold", "penalty", "pool", "base", "bonus")
+    return Rules(
+        rule=Rule(rule),
+        weights=WeightRule(weights),
+        payment=Payment(payment),
+        **dict(zip(names, numbers, strict=True)),
+    )
+
+
+def write_rules(rules: Rules) -> tuple[int, ...]:
+    """The rules as the contract's constructor takes them."""
+    names = (
+        "rule",
+        "weights",
+        "payment",
+        "beta",
+        "rho_min",
+        "start",
+        "threshold",
+        "penalty",
+        "pool",
+        "base",
+        "bonus",
+    )
+    return tuple(int(getattr(rules, name)) for name in names)
+
+
+def _check_participants(participants: Participants, escrow: Tokens) -> None:
+    servers = [account.address for account in participants.edge_servers]
+    everybody = [
+        participants.operator.address,
+        participants.publisher.address,
+        *servers,
+        *participants.vehicles,
+    ]
+    if len(set(everybody)) != len(everybody):
+        raise ValueError("operator, publisher, edge servers and vehicles need accounts of their own")
+    if not 1 <= len(servers) <= MAX_EDGE_SERVERS:
+        raise ValueError(f"{len(servers)} edge servers: allowed: 1 to {MAX_EDGE_SERVERS}")
+    if not 0 <= escrow <= MAX_TOKENS:
+        raise ValueError(f"escrow of {escrow}: allowed: 0 to {MAX_TOKENS}")
+
+
+def _setup(
+    participants: Participants,
+    training: tuple[Any, ...],
+    *,
+    escrow: Tokens,
+    probes: Sequence[Digest],
+    chain_id: int,
+) -> list[bytes]:
+    """The signed transactions of the first block: a task chain as all participants agree to it."""
+    operator, publisher = participants.operator, participants.publisher
+    contracts = ContractSet(operator.address)
+    at = contracts.addresses
+    constructors = (
+        (),
+        (),
+        (at["Registry"], at["Token"], publisher.address),
+        (at["Registry"], at["Escrow"], publisher.address, *training),
+    )
+    servers = [account.address for account in participants.edge_servers]
+    fleet = participants.vehicles
+    operations = [
+        *(contracts.deployment(i, arguments) for i, arguments in enumerate(constructors)),
+        contracts.call("Registry", "register", EDGE_SERVER, servers),
+        contracts.call("Registry", "register", PUBLISHER, [publisher.address]),
+        *(
+            contracts.call("Registry", "register", VEHICLE, fleet[i : i + _BATCH])
+            for i in range(0, len(fleet), _BATCH)
+        ),
+        contracts.call("Token", "mint", publisher.address, escrow),
+        contracts.call("Token", "close_minting"),
+        contracts.call("Escrow", "bind", at["Training"]),
+    ]
+    funding = [
+        contracts.call("Token", "approve", at["Escrow"], escrow),
+        contracts.call("Escrow", "fund", escrow),
+    ]
+    signed = [
+        sign_transaction(operator, call, nonce=i, chain_id=chain_id) for i, call in enumerate(operations)
+    ]
+    signed += [
+        sign_transaction(publisher, call, nonce=i, chain_id=chain_id) for i, call in enumerate(funding)
+    ]
+    for account, probe in zip(participants.edge_servers, probes, strict=bool(probes)):
+        call = contracts.call("Training", "commit_probe", probe)
+        signed.append(sign_transaction(account, call, nonce=0, chain_id=chain_id))
+    return signed
