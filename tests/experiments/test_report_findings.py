@@ -153,7 +153,7 @@ def test_says_why_a_run_stopped_early(make_run: MakeRun) -> None:
     run = make_run(rounds=8)
     summary = json.loads((run / "summary.json").read_text()) | {"ended": "escrow spent"}
     (run / "summary.json").write_text(json.dumps(summary))
-    assert "stopped" not in tell(run)
+    assert "stopped before" not in tell(run)
     scenario = (run / "scenario.toml").read_text()
     (run / "scenario.toml").write_text(scenario.replace("rounds = 8", "rounds = 30"))
     assert "DTB-FL stopped before round 9: escrow spent." in tell(run)
