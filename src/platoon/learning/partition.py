@@ -35,7 +35,7 @@ def hold_out(labels: Ints, groups: Ints, *, classes: int, probes_per_class: int,
 
     Args:
         labels: (n,) label of every training image.
-        groups: (n,) images of one group show one object and stay together.
+        groups: (n,) images of one group show one object, so they have one label; they stay together.
 
     Raises:
         UserError: a class has too few images for one probe set.
