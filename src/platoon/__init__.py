@@ -22,7 +22,7 @@ def run(scenario: Scenario, out: str | Path, progress: "Progress | None" = None)
 
     Raises:
         platoon.errors.UserError: something that the caller can put right; no folder is left behind then.
-        platoon.errors.Halted: too few edge servers answered; ``platoon resume`` goes on from the last round.
+        platoon.errors.HaltedError: too few edge servers answered; ``platoon resume`` goes on from the last round.
     """
     # Imported here, so that `import platoon` costs no torch, no SUMO and no EVM.
     from platoon.drivers.run import run_scenario  # noqa: PLC0415

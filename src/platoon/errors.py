@@ -9,5 +9,5 @@ class VerificationError(Exception):
     """A record that does not match: the message names the first thing that is wrong. Exit code 1."""
 
 
-class Halted(Exception):
+class HaltedError(Exception):
     """The protocol cannot go on: too few parties answer. Nothing that was committed is lost. Exit code 1."""

@@ -117,7 +117,7 @@ class Forecasts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """What became of the chosen vehicles, timed at the edge servers (DTB-FL phase 6). Rows: the cohort (K)."""
+    """What became of the chosen vehicles, timed at edge servers (DTB-FL phase 6). Rows: cohort (K)."""
 
     round: int
     vehicles: Ints

@@ -50,7 +50,7 @@ class LiveView:
         if name in self._tasks:
             self._bars.update(self._tasks[name], what=what)
         if not self._console.is_terminal:
-            self._console.print(f"{name}: {what}", markup=False)
+            self._console.print(f"{name}: {what}", markup=False, soft_wrap=True)
 
     def played(self, name: str, row: Mapping[str, Any]) -> None:
         """Show a round."""

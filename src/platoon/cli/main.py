@@ -2,6 +2,7 @@
 1 a check that failed, 2 input that the user can put right."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -148,8 +149,12 @@ def data_list(as_json: Json = False) -> None:
     def command() -> None:
         from platoon.drivers.datasets import available
 
-        rows = available()
-        lines = ["  ".join(str(value) for value in row.values()) for row in rows]
+        rows = [asdict(row) for row in available()]
+        lines = [
+            f"{row['name']:<8}  {row['images']:>6} images  {row['classes']:>2} classes  "
+            f"{row['found'] or 'not here: platoon data get ' + row['name']}  ({row['licence']})"
+            for row in rows
+        ]
         _print({"data": rows}, as_json, lines)
 
     options.guarded(command)

@@ -21,7 +21,9 @@ def compile_contract(name: str) -> dict[str, Any]:
     source = FOLDER / f"{name}.vy"
     sources = bundle.FilesystemInputBundle([FOLDER])
     output = compiler.compile_from_file_input(
-        sources.load_file(source.name), input_bundle=sources, output_formats=["abi", "bytecode", "bytecode_runtime"]
+        sources.load_file(source.name),
+        input_bundle=sources,
+        output_formats=["abi", "bytecode", "bytecode_runtime"],
     )
     return {
         "name": name,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from platoon.drivers.consult import consult
 from platoon.drivers.event_loop import Asked, Delivery, Done
 from platoon.drivers.store import ModelStore, digest_of, encode
 from platoon.learning.aggregation import merge
@@ -63,8 +64,8 @@ class Network:
     """Probability that a message is lost."""
     repeat: float = 0.0
     """Probability that one arrives twice."""
-    delay: Duration = Duration(0)
-    """Longest delay; uniform, so that messages overtake each other."""
+    delay: int = 0
+    """Longest delay, microseconds; uniform, so that messages overtake each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ class LossyCarrier:
             case Forecast(horizon=horizon):
                 answer = even_forecasts(len(parts.samples), horizon, now)
             case Consult(question=question):
-                answer = parts.chain.answer(question)
+                answer = consult(parts.chain, question)
             case Sign(call=call):
                 answer = parts.chain.sign(parts.accounts[actor], call)
             case SignUpdate():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from platoon.drivers.run_directory import Rows
+from platoon.drivers.tables import SCHEMAS
 from platoon.nouns import MILLION, SECOND, Bools, Floats, Ints, VehicleId
 from platoon.protocol.records import RoundRecord
 
@@ -82,7 +83,7 @@ def update_rows(record: RoundRecord, truth: Truth, samples: Ints) -> Rows:
     """A row of ``updates`` for every chosen vehicle, whether its update arrived or not."""
     cohort = record.cohort
     rows = [_update_row(record, truth, vehicle, int(samples[vehicle])) for vehicle in cohort.vehicles]
-    return {key: [row[key] for row in rows] for key in rows[0]} if rows else {}
+    return {key: [row[key] for row in rows] for key in SCHEMAS["updates"].names}
 
 
 def _update_row(record: RoundRecord, truth: Truth, vehicle: VehicleId, samples: int) -> Mapping[str, Any]:
@@ -160,23 +161,19 @@ def finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def vehicle_rows(updates: Sequence[Mapping[str, Any]], reputations: Ints, honest: Bools) -> Rows:
+def vehicle_rows(updates: Mapping[str, Sequence[Any]], reputations: Ints, honest: Bools) -> Rows:
     """The table ``vehicles``: every vehicle at the end of the run."""
     count = len(reputations)
-    chosen, judged = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    reward, energy = np.zeros(count), np.zeros(count)
-    for row in updates:
-        vehicle = row["vehicle"]
-        chosen[vehicle] += 1
-        judged[vehicle] += row["score"] is not None
-        reward[vehicle] += row["reward"]
-        energy[vehicle] += row["energy_j"]
+    rows = np.asarray(updates["vehicle"], dtype=np.int64)
+    scored = np.array([score is not None for score in updates["score"]], dtype=np.float64)
     return {
         "vehicle": np.arange(count),
         "honest": honest,
         "reputation": reputations / MILLION,
-        "chosen": chosen,
-        "judged": judged,
-        "reward": reward,
-        "energy_j": energy,
+        "chosen": np.bincount(rows, minlength=count),
+        "judged": np.bincount(rows, weights=scored, minlength=count).astype(np.int64),
+        "reward": np.bincount(rows, weights=np.asarray(updates["reward"], dtype=np.float64), minlength=count),
+        "energy_j": np.bincount(
+            rows, weights=np.asarray(updates["energy_j"], dtype=np.float64), minlength=count
+        ),
     }

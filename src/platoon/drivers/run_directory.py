@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from platoon.drivers.tables import ROUND_TABLES, SCHEMAS
 from platoon.errors import UserError
 from platoon.scenario import Scenario
 
-TABLES = ("rounds", "updates", "forecasts")
-Rows = Mapping[str, Sequence[Any]]
-"""A table as columns."""
+Rows = Mapping[str, Any]
+"""A table as columns: sequences or arrays of one length."""
 
 
 class RunDirectory:
@@ -99,37 +99,34 @@ class RunDirectory:
 
     def write_part(self, table: str, name: str, rows: Rows) -> None:
         """Write one round's rows of a table; an earlier attempt at the same round is replaced."""
-        part = self.path / "parts" / f"{table}-{name}.parquet"
-        passing = part.with_suffix(".passing")
-        pq.write_table(pa.table(dict(rows)), passing, compression="zstd")
-        passing.replace(part)
+        self._write(self.path / "parts" / f"{table}-{name}.parquet", table, rows)
 
     def compact(self, names: Sequence[str]) -> None:
         """Make one table of the parts of these rounds; parts of no committed round are dropped."""
-        for table in TABLES:
-            parts = [self.path / "parts" / f"{table}-{name}.parquet" for name in names]
-            if parts:
-                whole = pa.concat_tables(
-                    [pq.read_table(part) for part in parts], promote_options="permissive"
-                )
-                self.write_table(table, whole)
-        shutil.rmtree(self.path / "parts", ignore_errors=True)
+        for table in ROUND_TABLES:
+            parts = [pq.read_table(self.path / "parts" / f"{table}-{name}.parquet") for name in names]
+            whole = pa.concat_tables([SCHEMAS[table].empty_table(), *parts])
+            self._write(self.path / f"{table}.parquet", table, whole)
+        shutil.rmtree(self.path / "parts")
 
-    def write_table(self, table: str, rows: pa.Table) -> None:
-        """Write a whole table, atomically."""
-        passing = self.path / f".{table}.passing"
-        pq.write_table(rows, passing, compression="zstd")
-        passing.replace(self.path / f"{table}.parquet")
+    def write_table(self, table: str, rows: Rows) -> None:
+        """Write a whole table."""
+        self._write(self.path / f"{table}.parquet", table, rows)
 
-    def read_rows(self, table: str, names: Sequence[str]) -> pa.Table | None:
-        """The rows of these rounds: from the whole table where there is one, else from the parts."""
-        whole = self.path / f"{table}.parquet"
-        if whole.exists():
-            return pq.read_table(whole)
-        parts = [self.path / "parts" / f"{table}-{name}.parquet" for name in names]
-        if not parts:
-            return None
-        return pa.concat_tables([pq.read_table(part) for part in parts], promote_options="permissive")
+    def _write(self, path: Path, table: str, rows: pa.Table | Rows) -> None:
+        whole = rows if isinstance(rows, pa.Table) else pa.table(dict(rows), schema=SCHEMAS[table])
+        passing = path.with_suffix(".passing")
+        pq.write_table(whole, passing, compression="zstd")
+        passing.replace(path)
+
+    def read_columns(self, table: str) -> dict[str, list[Any]]:
+        """A whole table as columns; raises ``UserError`` where it is missing or damaged."""
+        path = self.path / f"{table}.parquet"
+        try:
+            columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path}: damaged ({error})") from None
+        return columns
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file, atomically."""

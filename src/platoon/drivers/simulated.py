@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from platoon.drivers.consult import consult
 from platoon.drivers.event_loop import Asked, Delivery, Done
 from platoon.drivers.meter import Meter
 from platoon.drivers.rows import Effort, Times, Truth
@@ -26,12 +27,9 @@ from platoon.protocol.effects import (
     CommitRound,
     Consult,
     Effect,
-    EscrowLeft,
     Evaluate,
     Forecast,
     Learn,
-    ModelDigest,
-    Reputations,
     Score,
     Sign,
     SignUpdate,
@@ -39,7 +37,6 @@ from platoon.protocol.effects import (
     Submitted,
     Train,
     Trained,
-    Verdicts,
 )
 from platoon.protocol.messages import Message, Peer, TrainRequest, UpdateReply
 from platoon.records.signing import Account, sign_update
@@ -105,10 +102,11 @@ class SimulatedCarrier:
             case Forecast():
                 answer: Any = self._forecast(effect, now)
             case Learn():
-                answer = self._learn(effect)
+                answer = None
+                self._learn(effect)
             case Consult():
                 with self._parts.meter.measure("ledger"):
-                    answer = self._consult(effect)
+                    answer = consult(self._parts.chain, effect.question)
             case Sign():
                 with self._parts.meter.measure("ledger"):
                     answer = self._parts.chain.sign(self._parts.accounts[actor], effect.call)
@@ -118,7 +116,8 @@ class SimulatedCarrier:
             case Evaluate():
                 answer = self._evaluate(effect.model)
             case CommitRound():
-                answer = self._commit(effect)
+                answer = None
+                self._commit(effect)
             case _:
                 raise TypeError(f"{type(effect).__name__} is not for a carrier")
         return Done(actor=actor, answer=answer, at=now)
@@ -131,18 +130,6 @@ class SimulatedCarrier:
         self._chain_time += cost
         at = Instant(now + cost)
         return Done(actor=actor, answer=Submitted(receipts=receipts, at=at), at=at)
-
-    def _consult(self, effect: Consult) -> Any:
-        chain = self._parts.chain
-        match effect.question:
-            case Reputations():
-                return chain.reputations()
-            case Verdicts(round=number):
-                return chain.updates(number)
-            case EscrowLeft():
-                return chain.escrow_left()
-            case ModelDigest(round=number):
-                return chain.model_digest(number)
 
     def _sign_update(self, actor: Peer, effect: SignUpdate) -> Any:
         return sign_update(
@@ -157,12 +144,12 @@ class SimulatedCarrier:
         parts = self._parts
         with parts.meter.measure("world"):
             measured = parts.world.measure()
-            attested = parts.world.attest()
+            attested = parts.world.attest(np.arange(len(parts.samples)))
             self._positions = parts.world.positions()
         with parts.meter.measure("twin"):
             parts.twin.observe(measured)
             parts.twin.attest(attested)
-            job = Job(samples=parts.samples, epochs=parts.scenario.round.epochs, bits=parts.bits)
+            job = Job(samples=parts.samples.astype(np.float64), epochs=parts.scenario.round.epochs, bits=parts.bits)
             return parts.twin.forecast(job, effect.horizon, now)
 
     def _learn(self, effect: Learn) -> None:
@@ -213,9 +200,9 @@ class SimulatedCarrier:
         for a, update in zip(asked, trained, strict=True):
             parts.meter.report("train", update.cpu_seconds)
             with parts.meter.measure("ledger"):
-                digest = parts.store.put(update.fixed_point)
+                digest = parts.store.put(update.update)
             with parts.meter.measure("world"):
-                parts.world.start_training(update.vehicle, update.samples, parts.bits, now)
+                parts.world.start_training(VehicleId(update.vehicle), update.samples, parts.bits, now)
             done.append(Done(actor=a.actor, answer=Trained(digest=digest, samples=update.samples), at=now))
         return done
 
@@ -226,9 +213,9 @@ class SimulatedCarrier:
         updates = np.stack([parts.store.get(digest) for digest in effects[0].updates])
         servers = [effect.edge_server for effect in effects]
         done = []
-        for a, (scores, spent) in zip(
-            asked, parts.pool.score(parts.score, model, updates, servers), strict=True
-        ):
+        samples = np.array(effects[0].samples, dtype=np.int64)
+        judged = parts.pool.score(parts.score, model, updates, samples, servers)
+        for a, (scores, spent) in zip(asked, judged, strict=True):
             parts.meter.report("judge", spent)
             done.append(Done(actor=a.actor, answer=scores, at=now))
         return done

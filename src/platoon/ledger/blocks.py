@@ -5,12 +5,13 @@ of transactions and receipts, the contract set, and through the domain the chain
 Engines differ in gas and in how a state is kept, so neither is part of a record.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from platoon.ledger.contracts import Log
 from platoon.nouns import Address, Digest, Instant
-from platoon.records.encoding import WORD, decode_rlp, encode_rlp, encode_word, keccak
+from platoon.records.encoding import WORD, encode_word, keccak
 from platoon.records.merkle import compute_root
 from platoon.records.signing import SIGNATURE_BYTES, recover
 from platoon.records.typed_data import Domain, compute_block_digest
@@ -95,27 +96,38 @@ class Result:
 
     def encode(self) -> bytes:
         """Canonical bytes; their keccak is the receipt's hash."""
-        logs = [[log.address, list(log.topics), log.data] for log in self.logs]
-        return encode_rlp([b"\x01" if self.ok else b"", self.error.encode(), logs])
+        error = self.error.encode()
+        parts = [_RESULT.pack(self.ok, len(error), len(self.logs)), error]
+        for log in self.logs:
+            parts += [_LOG.pack(log.address, len(log.topics), len(log.data)), *log.topics, log.data]
+        return b"".join(parts)
 
     @classmethod
     def decode(cls, data: bytes) -> "Result":
         """The result that ``encode`` wrote; raises ``ValueError`` for anything else."""
-        match decode_rlp(data):
-            case [(b"\x01" | b"") as ok, bytes(error), list(logs)]:
-                return cls(ok=bool(ok), error=error.decode(), logs=tuple([_decode_log(log) for log in logs]))
-            case _:
-                raise ValueError("not a receipt")
+        try:
+            ok, error_length, count = _RESULT.unpack_from(data)
+            at = _RESULT.size + error_length
+            error, logs = data[_RESULT.size : at].decode(), []
+            for _ in range(count):
+                address, topics, length = _LOG.unpack_from(data, at)
+                start = at + _LOG.size
+                body = start + WORD * topics
+                at = body + length
+                words = tuple([data[i : i + WORD] for i in range(start, body, WORD)])
+                logs.append(Log(address=Address(address), topics=words, data=data[body:at]))
+        except struct.error:
+            raise ValueError("a receipt is cut short") from None
+        result = cls(ok=ok, error=error, logs=tuple(logs))
+        if result.encode() != data:
+            raise ValueError("not the canonical form of a receipt")
+        return result
 
 
-def _decode_log(item: object) -> Log:
-    match item:
-        case [bytes(address), list(topics), bytes(data)] if len(address) == 20 and all(
-            isinstance(topic, bytes) and len(topic) == WORD for topic in topics
-        ):
-            return Log(address=Address(address), topics=tuple(topics), data=data)
-        case _:
-            raise ValueError("not a log")
+_RESULT = struct.Struct(">?HH")
+"""Whether it went through; bytes of the error; number of logs."""
+_LOG = struct.Struct(">20sBI")
+"""Address; number of topics; bytes of data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

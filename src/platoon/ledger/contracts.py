@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from platoon.nouns import Address, Digest
-from platoon.records.abi import Arguments, compute_selector, compute_topic
+from platoon.records.abi import Arguments, Decode, compile_codec, compute_selector, compute_topic
 from platoon.records.encoding import compute_contract_address, keccak
 from platoon.records.transactions import MAX_GAS, Call
 
@@ -51,8 +51,7 @@ class EventType(NamedTuple):
 
     contract: str
     name: str
-    names: tuple[str, ...]
-    topics: tuple[tuple[str, Arguments], ...]
+    topics: tuple[tuple[str, Decode], ...]
     data_names: tuple[str, ...]
     data: Arguments
 
@@ -101,12 +100,11 @@ def _parse_function(contract: str, entry: dict[str, Any]) -> Function:
 
 def _parse_event(contract: str, entry: dict[str, Any]) -> tuple[bytes, EventType]:
     inputs = entry["inputs"]
-    indexed = tuple((str(part["name"]), Arguments([part])) for part in inputs if part["indexed"])
+    indexed = tuple((str(part["name"]), compile_codec(part).decode) for part in inputs if part["indexed"])
     plain = [part for part in inputs if not part["indexed"]]
     event = EventType(
         contract=contract,
         name=str(entry["name"]),
-        names=tuple(str(part["name"]) for part in inputs),
         topics=indexed,
         data_names=tuple(str(part["name"]) for part in plain),
         data=Arguments(plain),
@@ -205,10 +203,9 @@ class ContractSet:
         event = load_artefact(contract).events.get(log.topics[0]) if contract and log.topics else None
         if event is None or len(log.topics) != 1 + len(event.topics):
             raise ValueError("a log of no event of the contract set")
-        values = {
-            name: codec.decode(topic)[0]
-            for (name, codec), topic in zip(event.topics, log.topics[1:], strict=True)
-        }
+        values = {}
+        for (name, decode), topic in zip(event.topics, log.topics[1:], strict=True):
+            values[name] = decode(topic, 0)
         values.update(zip(event.data_names, event.data.decode(log.data), strict=True))
         return Event(event.contract, event.name, values)
 

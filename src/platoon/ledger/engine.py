@@ -18,13 +18,17 @@ from platoon.errors import VerificationError
 from platoon.ledger.blocks import Block, Header, Result, compute_roots, recover_sealers
 from platoon.ledger.chain_log import EMPTY_FOLD, ChainLog, Commit, compute_commit_digest, fold_block
 from platoon.ledger.contracts import CONTRACTS, ContractSet, Event, compute_set_digest
-from platoon.ledger.evm import Machine
+from platoon.ledger.evm import Execution, Machine
 from platoon.nouns import Address, Digest, Instant
 from platoon.records.encoding import EMPTY_DIGEST
 from platoon.records.rules import compute_quorum
 from platoon.records.signing import Account
 from platoon.records.transactions import Call, Transaction, decode_transaction
 from platoon.records.typed_data import FORMAT
+
+
+class NotAdmittedError(ValueError):
+    """A transaction that cannot be part of the chain."""
 
 
 class Receipt(NamedTuple):
@@ -188,11 +192,15 @@ class EmbeddedLedger:
             raise ValueError(f"at {at}, round {round}: earlier than block {self._last.height}")
         receipts, logged, results = [], [], []
         for raw in transactions:
-            receipt, result = self._execute(raw)
-            receipts.append(receipt)
-            if result is not None:
-                logged.append(raw)
-                results.append(result.encode())
+            try:
+                execution = self._execute(raw)
+            except NotAdmittedError as error:
+                receipts.append(Receipt(False, str(error), (), 0, False))
+                continue
+            events = tuple([self.contracts.decode_log(log) for log in execution.logs])
+            receipts.append(Receipt(execution.ok, execution.error, events, execution.gas, True))
+            logged.append(raw)
+            results.append(encode_result(execution))
         if logged:
             self._append(tuple(logged), tuple(results), at, round)
         return tuple(receipts)
@@ -214,29 +222,24 @@ class EmbeddedLedger:
         self._log.append(self._pending, commit)
         self._pending, self._fold, self._commit = [], EMPTY_FOLD, commit
 
-    def _execute(self, raw: bytes) -> tuple[Receipt, Result | None]:
+    def _execute(self, raw: bytes) -> Execution:
+        """Execute one transaction; raises ``NotAdmittedError`` for one that cannot be part of this chain."""
+        state = self._state
         try:
             transaction = decode_transaction(raw)
-            self._admit(transaction)
+            admit_transaction(transaction, self._chain_id, self.nonce(transaction.sender), state.contracts)
         except ValueError as error:
-            return Receipt(False, str(error), (), 0, False), None
-        state, call = self._state, transaction.call
+            raise NotAdmittedError(str(error)) from None
+        call = transaction.call
         execution = state.machine.execute(transaction.sender, call.to, call.data, call.gas)
         if call.to is None and not execution.ok:
             raise ValueError(f"{CONTRACTS[transaction.nonce]} cannot be deployed: {execution.error}")
         state.nonces[transaction.sender] = transaction.nonce + 1
         if state.contracts is None:
             state.contracts = ContractSet(transaction.sender)
-        events = tuple([self.contracts.decode_log(log) for log in execution.logs])
-        if any(event.contract == "Registry" for event in events):
+        if execution.logs and call.to == self.contracts.addresses["Registry"]:
             self._read_members()
-        result = Result(ok=execution.ok, error=execution.error, logs=execution.logs)
-        return Receipt(execution.ok, execution.error, events, execution.gas, True), result
-
-    def _admit(self, transaction: Transaction) -> None:
-        """Whether a transaction can be part of this chain; raises ``ValueError``."""
-        expected = self.nonce(transaction.sender)
-        admit_transaction(transaction, self._chain_id, expected, self._state.contracts)
+        return execution
 
     def _read_members(self) -> None:
         seats, active = self.read(self.contracts.call("Registry", "members"))
@@ -278,27 +281,30 @@ class EmbeddedLedger:
     # ---- replay -----------------------------------------------------------------------------------------------
 
     def _replay(self, block: Block) -> None:
-        """Execute a stored block again; raises ``VerificationError`` where it does not lead to what it says."""
+        """Execute a stored block again; raises ``VerificationError`` where it does not lead to what it says.
+
+        Seals are bound by the commit's digest here; ``audit`` recovers every one of them.
+        """
         where = f"block {block.header.height}"
         check_header(block, self._last, self._head, self._chain_id)
         for position, raw in enumerate(block.transactions):
             try:
-                receipt, result = self._execute(raw)
+                execution = self._execute(raw)
             except ValueError as error:
                 raise VerificationError(f"{where}, transaction {position}: {error}") from None
-            if result is None:
-                raise VerificationError(f"{where}, transaction {position}: {receipt.error}")
-            if result.encode() != block.receipts[position]:
-                raise VerificationError(
-                    f"{where}, transaction {position}: the receipt is not what it leads to"
-                )
+            if encode_result(execution) != block.receipts[position]:
+                raise VerificationError(f"{where}, transaction {position}: it does not lead to its receipt")
         block_hash = block.header.compute_hash(self.contracts.addresses["Registry"])
-        check_seals(block, block_hash, self._state.members)
         self._link(block, block_hash)
 
     def _take_commit(self, commit: Commit) -> None:
         check_commit(commit, self._commit, self._fold)
         self._commit, self._fold = commit, EMPTY_FOLD
+
+
+def encode_result(execution: Execution) -> bytes:
+    """What a transaction did, as the record keeps it."""
+    return Result(ok=execution.ok, error=execution.error, logs=execution.logs).encode()
 
 
 def admit_transaction(

@@ -73,6 +73,8 @@ class RecordedUpdate:
     """Its vehicle is below rho_min under the default rule: scored, never merged, never paid."""
     score: int | None = None
     """Lower median of the edge servers' scores, ppm; None until judged, and where nothing is scored."""
+    evidence: int | None = None
+    """Lower median of how far the edge servers could tell honest from malicious, ppm; None as ``score``."""
     valid: bool | None = None
     """None until judged."""
     merged: bool = False
@@ -189,8 +191,9 @@ class TaskChain:
         training = ledger.contracts.addresses["Training"]
         self.task = Domain(chain_id=ledger.chain_id, contract=training).separator
         """Names the task: chain, contract and format in one digest; what signed updates bind."""
-        self._vehicles = tuple(vehicles)
-        self._ids = {address: VehicleId(i) for i, address in enumerate(self._vehicles)}
+        self.vehicles = tuple(vehicles)
+        """Account of each vehicle, by id."""
+        self._ids = {address: VehicleId(i) for i, address in enumerate(self.vehicles)}
         self._seats = {
             Address(seat): EdgeServerId(i) for i, seat in enumerate(self._view("Registry", "members")[0])
         }
@@ -316,7 +319,7 @@ class TaskChain:
         return self.ledger.read(self.ledger.contracts.call(contract, name, *arguments))
 
     def _view_fleet(self, contract: str, name: str) -> Ints:
-        batches = [self._vehicles[i : i + _VIEW_BATCH] for i in range(0, len(self._vehicles), _VIEW_BATCH)]
+        batches = [self.vehicles[i : i + _VIEW_BATCH] for i in range(0, len(self.vehicles), _VIEW_BATCH)]
         return np.array(
             [value for batch in batches for value in self._view(contract, name, batch)[0]], dtype=np.int64
         )
@@ -329,6 +332,10 @@ class TaskChain:
             if name == "Verdict":
                 score = values["score"] if self.rules.rule is not Rule.NONE else None
                 self._change(values, score=score, valid=values["valid"], merged=values["merged"])
+            elif name == "Judged" and values["scorers"]:
+                taken = self._rounds[values["round"]]
+                for address, update in taken.items():
+                    taken[address] = replace(update, evidence=values["evidence"])
             elif name == "Standing":
                 before, now, reward = values["before"], values["now"], Tokens(values["reward"])
                 self._change(values, reputation_before=before, reputation_after=now, reward=reward)

@@ -2,11 +2,11 @@
 
 from platoon.protocol.gather import NOT_MINE
 from platoon.protocol.messages import Peer, TransactionReply, UpdateReply
-from platoon.protocol.rules import Rules
+from platoon.protocol.rules import TaskRules
 from platoon.records.signing import recover_update_signer
 
 
-def check_update(rules: Rules, round_number: int, peer: Peer, reply: object) -> str | None:
+def check_update(rules: TaskRules, round_number: int, peer: Peer, reply: object) -> str | None:
     """The fault of a vehicle's reply to a train request, or None.
 
     Refused are an update of another task, one whose sample count is not the registered one, and one that the

@@ -156,6 +156,8 @@ class Score:
     edge_server: EdgeServerId
     model: Digest
     updates: tuple[Digest, ...]
+    samples: tuple[int, ...]
+    """Sizes of the local data sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

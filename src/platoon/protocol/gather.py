@@ -17,7 +17,7 @@ from platoon.protocol.messages import COORDINATOR, Message, Peer, Reply, Request
 class Answer:
     """A reply and when it came."""
 
-    reply: Reply
+    reply: Request | Reply
     at: Instant
 
 
@@ -32,8 +32,8 @@ class Gathered:
     """Peers whose only answers were faulty, with the reason of the first."""
 
 
-Check = Callable[[Peer, Reply], str | None]
-"""Says what is wrong with a reply, or None."""
+Check = Callable[[Peer, Request | Reply], str | None]
+"""Says what is wrong with what came back, or None."""
 
 
 def gather(

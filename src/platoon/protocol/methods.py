@@ -1,9 +1,9 @@
 """Methods: what DTB-FL compares, each a composition of the same parts (DTB-FL section 6.1.4)."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from platoon.errors import UserError
+from platoon.records.rules import WeightRule
 from platoon.scenario import did_you_mean
 
 
@@ -17,18 +17,18 @@ class Method:
     judged: bool
     """Updates are scored, reputations move, invalid updates stay out, probation applies, and the round waits for
     the chain. Without it the ledger only keeps the books, outside simulated time."""
-    weights: Literal["trust", "samples"]
+    weights: WeightRule
     """Eq. 14, or by samples."""
 
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(name="dtb-fl", selector="utility", judged=True, weights="trust"),
-        Method(name="fedavg", selector="random", judged=False, weights="samples"),
-        Method(name="vec-fl", selector="reactive", judged=False, weights="samples"),
-        Method(name="bc-fl", selector="random_reputable", judged=True, weights="trust"),
-        Method(name="dt-fl", selector="utility", judged=False, weights="samples"),
+        Method(name="dtb-fl", selector="utility", judged=True, weights=WeightRule.TRUST),
+        Method(name="fedavg", selector="random", judged=False, weights=WeightRule.SAMPLES),
+        Method(name="vec-fl", selector="reactive", judged=False, weights=WeightRule.SAMPLES),
+        Method(name="bc-fl", selector="random_reputable", judged=True, weights=WeightRule.TRUST),
+        Method(name="dt-fl", selector="utility", judged=False, weights=WeightRule.SAMPLES),
     )
 }
 

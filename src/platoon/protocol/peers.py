@@ -6,7 +6,7 @@ gone. It takes what it needs from the chain, not from whoever asks.
 
 from typing import Never
 
-from platoon.ledger.task_chain import Calls
+from platoon.ledger.task_chain import Call, Calls
 from platoon.nouns import EdgeServerId, VehicleId, to_ppm
 from platoon.protocol.effects import (
     Aggregate,
@@ -36,7 +36,7 @@ from platoon.protocol.messages import (
     edge_server_peer,
     vehicle_peer,
 )
-from platoon.protocol.rules import Rules
+from platoon.protocol.rules import TaskRules
 from platoon.protocol.weights import merge_weights
 
 
@@ -56,7 +56,7 @@ def vehicle(me: VehicleId) -> Steps[Never]:
             yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=answer),))
 
 
-def edge_server(me: EdgeServerId, rules: Rules, calls: Calls) -> Steps[Never]:
+def edge_server(me: EdgeServerId, rules: TaskRules, calls: Calls) -> Steps[Never]:
     """An edge server: records, scores, aggregates and votes, each as a transaction that it signs itself."""
     round_number = 0
     answers: dict[str, Reply] = {}
@@ -75,33 +75,43 @@ def edge_server(me: EdgeServerId, rules: Rules, calls: Calls) -> Steps[Never]:
         yield Send(messages=(reply,))
 
 
-def _transact(me: EdgeServerId, rules: Rules, calls: Calls, request: Request) -> Steps[bytes]:
+def _transact(me: EdgeServerId, rules: TaskRules, calls: Calls, request: Request) -> Steps[bytes]:
     match request:
         case RecordRequest(updates=updates):
-            return (yield Sign(call=calls.record(request.round, updates)))
+            return (yield from _sign(calls.record(request.round, updates)))
         case ScoreRequest():
             return (yield from _score(me, calls, request))
         case JudgeRequest():
-            return (yield Sign(call=calls.judge(request.round)))
+            return (yield from _sign(calls.judge(request.round)))
         case MergeRequest():
             return (yield from _vote(me, rules, calls, request))
         case SettleRequest():
-            return (yield Sign(call=calls.settle(request.round)))
+            return (yield from _sign(calls.settle(request.round)))
         case _:
             raise TypeError(f"an edge server is not asked for {type(request).__name__}")
 
 
+def _sign(call: Call) -> Steps[bytes]:
+    transaction: bytes = yield Sign(call=call)
+    return transaction
+
+
 def _score(me: EdgeServerId, calls: Calls, request: ScoreRequest) -> Steps[bytes]:
     updates = yield Consult(question=Verdicts(round=request.round))
-    digests = tuple(update.digest for update in updates)
-    scores = yield Score(round=request.round, edge_server=me, model=request.model, updates=digests)
+    scores = yield Score(
+        round=request.round,
+        edge_server=me,
+        model=request.model,
+        updates=tuple(update.digest for update in updates),
+        samples=tuple(update.samples for update in updates),
+    )
     values = [to_ppm(value) for value in scores.values]
-    return (yield Sign(call=calls.score(request.round, values, to_ppm(scores.evidence))))
+    return (yield from _sign(calls.score(request.round, updates, values, to_ppm(scores.evidence))))
 
 
-def _vote(me: EdgeServerId, rules: Rules, calls: Calls, request: MergeRequest) -> Steps[bytes]:
+def _vote(me: EdgeServerId, rules: TaskRules, calls: Calls, request: MergeRequest) -> Steps[bytes]:
     updates = yield Consult(question=Verdicts(round=request.round))
-    weights = merge_weights(updates, rules.weights)
+    weights = merge_weights(updates, rules.formulas)
     digests = {update.vehicle: update.digest for update in updates}
     model = yield Aggregate(
         round=request.round,
@@ -110,4 +120,4 @@ def _vote(me: EdgeServerId, rules: Rules, calls: Calls, request: MergeRequest) -
         updates=tuple(digests[vehicle] for vehicle in weights),
         weights=tuple(weights.values()),
     )
-    return (yield Sign(call=calls.vote(request.round, model)))
+    return (yield from _sign(calls.vote(request.round, model)))

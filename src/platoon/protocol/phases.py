@@ -1,15 +1,15 @@
 """The seven phases of a round (DESIGN section 3), each a generator over events and effects.
 
 A phase takes what the one before it produced and adds its own part. Nobody who is missing, late or faulty stops a
-round, as long as enough edge servers remain: then the phase says so (``Halted``) and nothing of the round counts.
+round, as long as enough edge servers remain: then the phase says so (``HaltedError``) and nothing of the round counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from platoon.errors import Halted
+from platoon.errors import HaltedError
 from platoon.nouns import MILLION, EdgeServerId, Instant, Ints, Outcomes, SignedUpdate, Tokens, VehicleId
 from platoon.protocol.checks import check_transaction, check_update
 from platoon.protocol.effects import (
@@ -49,13 +49,14 @@ from platoon.protocol.records import (
     RoundRecord,
     Settled,
 )
-from platoon.protocol.rules import Rules, TaskState, leader_order, quorum
+from platoon.protocol.rules import TaskRules, TaskState, leader_order
 from platoon.protocol.weights import merge_weights
+from platoon.records.rules import compute_quorum
 from platoon.rng import stream
 from platoon.twin.selectors import Candidates, probationers
 
 
-def select(rules: Rules, state: TaskState) -> Steps[Cohort]:
+def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
     """Phase 1: the K vehicles of the whole fleet that the selector prefers, and whoever is on probation."""
     forecasts = yield Forecast(horizon=rules.deadline)
     reputations = yield Consult(question=Reputations())
@@ -85,7 +86,7 @@ def select(rules: Rules, state: TaskState) -> Steps[Cohort]:
     )
 
 
-def train(rules: Rules, cohort: Cohort) -> Steps[Arrivals]:
+def train(rules: TaskRules, cohort: Cohort) -> Steps[Arrivals]:
     """Phase 2: vehicles train and send signed updates; who is late is dropped, waited for, or voids the round."""
     body = TrainRequest(round=cohort.round, model=cohort.model)
     gathered = yield from gather(
@@ -109,7 +110,7 @@ def train(rules: Rules, cohort: Cohort) -> Steps[Arrivals]:
     )
 
 
-def record(rules: Rules, arrivals: Arrivals) -> Steps[Recorded]:
+def record(rules: TaskRules, arrivals: Arrivals) -> Steps[Recorded]:
     """Phase 3: every edge server puts what reached it on the chain, be it nothing.
 
     An update whose edge server stays silent, or that the contract refuses, does not count.
@@ -129,20 +130,20 @@ def record(rules: Rules, arrivals: Arrivals) -> Steps[Recorded]:
             for server, updates in by_server.items()
         },
     )
-    _require(len(transactions), quorum(rules.edge_servers), rules, "records")
+    _require(len(transactions), compute_quorum(rules.edge_servers), rules, "records")
     submitted = yield Submit(round=round_number, transactions=transactions)
     updates = yield Consult(question=Verdicts(round=round_number))
     return Recorded(arrivals=arrivals, now=_later(gathered.now, submitted), updates=updates)
 
 
-def judge(rules: Rules, recorded: Recorded) -> Steps[Judged]:
+def judge(rules: TaskRules, recorded: Recorded) -> Steps[Judged]:
     """Phase 4: every edge server scores every update on its own probe set; the contract takes the medians."""
     cohort, now = recorded.arrivals.cohort, recorded.now
     if rules.judged and recorded.updates:
         request = ScoreRequest(round=cohort.round, model=cohort.model)
         everybody = {EdgeServerId(i): request for i in range(rules.edge_servers)}
         gathered, transactions = yield from _ask_edge_servers(rules, now, everybody)
-        _require(len(transactions), quorum(rules.edge_servers), rules, "scores")
+        _require(len(transactions), compute_quorum(rules.edge_servers), rules, "scores")
         submitted = yield Submit(round=cohort.round, transactions=transactions)
         now = _later(gathered.now, submitted)
     now = yield from _lead(rules, now, cohort.round, JudgeRequest(round=cohort.round))
@@ -150,10 +151,10 @@ def judge(rules: Rules, recorded: Recorded) -> Steps[Judged]:
     return Judged(recorded=recorded, now=now, updates=updates)
 
 
-def merge(rules: Rules, judged: Judged) -> Steps[Merged]:
+def merge(rules: TaskRules, judged: Judged) -> Steps[Merged]:
     """Phase 5: every edge server aggregates by itself and votes the digest; a strict majority decides."""
     cohort = judged.recorded.arrivals.cohort
-    weights = merge_weights(judged.updates, rules.weights)
+    weights = merge_weights(judged.updates, rules.formulas)
     if not weights:
         return Merged(judged=judged, now=judged.now, model=cohort.model, weights={})
     request = MergeRequest(round=cohort.round, model=cohort.model)
@@ -166,7 +167,7 @@ def merge(rules: Rules, judged: Judged) -> Steps[Merged]:
     return Merged(judged=judged, now=_later(gathered.now, submitted), model=model, weights=weights)
 
 
-def settle(rules: Rules, merged: Merged) -> Steps[Settled]:
+def settle(rules: TaskRules, merged: Merged) -> Steps[Settled]:
     """Phase 6: the contracts move reputations and pay rewards."""
     cohort = merged.judged.recorded.arrivals.cohort
     now = yield from _lead(rules, merged.now, cohort.round, SettleRequest(round=cohort.round))
@@ -182,7 +183,7 @@ def settle(rules: Rules, merged: Merged) -> Steps[Settled]:
     )
 
 
-def refine(rules: Rules, state: TaskState, settled: Settled) -> Steps[tuple[TaskState, RoundRecord]]:
+def refine(rules: TaskRules, state: TaskState, settled: Settled) -> Steps[tuple[TaskState, RoundRecord]]:
     """Phase 7: the twin learns what happened, by the edge servers' clocks; the next round begins."""
     arrivals = settled.merged.judged.recorded.arrivals
     cohort = arrivals.cohort
@@ -227,7 +228,7 @@ def describe_outcome(settled: Settled) -> str:
 
 
 def _ask_edge_servers(
-    rules: Rules, now: Instant, requests: dict[EdgeServerId, Request]
+    rules: TaskRules, now: Instant, requests: Mapping[EdgeServerId, Request]
 ) -> Steps[tuple[Gathered, tuple[bytes, ...]]]:
     """Transactions of the edge servers that answered in time, in id order."""
     kind = type(next(iter(requests.values()))).__name__
@@ -247,7 +248,7 @@ def _ask_edge_servers(
     return gathered, tuple(reply.transaction for reply in replies if isinstance(reply, TransactionReply))
 
 
-def _lead(rules: Rules, now: Instant, round_number: int, request: Request) -> Steps[Instant]:
+def _lead(rules: TaskRules, now: Instant, round_number: int, request: Request) -> Steps[Instant]:
     """Have one edge server close a step: the round's leader, or whoever comes next where that one is silent
     or its transaction is refused."""
     for server in leader_order(rules, round_number):
@@ -259,16 +260,16 @@ def _lead(rules: Rules, now: Instant, round_number: int, request: Request) -> St
         now = _later(now, submitted)
         if all(receipt.ok for receipt in submitted.receipts):
             return now
-    raise Halted(f"round {round_number}: no edge server could close the step {type(request).__name__}")
+    raise HaltedError(f"round {round_number}: no edge server could close the step {type(request).__name__}")
 
 
 def _later(now: Instant, submitted: Submitted) -> Instant:
     return Instant(max(now, submitted.at))
 
 
-def _require(have: int, need: int, rules: Rules, what: str) -> None:
+def _require(have: int, need: int, rules: TaskRules, what: str) -> None:
     if have < need:
-        raise Halted(
+        raise HaltedError(
             f"{what} of {have} edge servers, {need} of {rules.edge_servers} are needed; "
             "nothing of this round counts, and resume goes on from the last one"
         )

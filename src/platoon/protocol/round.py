@@ -7,14 +7,14 @@ and the networked driver run the same code.
 from platoon.protocol.effects import Steps
 from platoon.protocol.phases import judge, merge, record, refine, select, settle, train
 from platoon.protocol.records import RoundRecord
-from platoon.protocol.rules import Rules, TaskState
+from platoon.protocol.rules import TaskRules, TaskState
 
 
-def play_round(rules: Rules, state: TaskState) -> Steps[tuple[TaskState, RoundRecord]]:
+def play_round(rules: TaskRules, state: TaskState) -> Steps[tuple[TaskState, RoundRecord]]:
     """Play one round; returns where the next one starts, and what happened.
 
     Raises:
-        Halted: too few edge servers answer to judge, merge or settle. Nothing of the round counts then.
+        HaltedError: too few edge servers answer to judge, merge or settle. Nothing of the round counts then.
     """
     cohort = yield from select(rules, state)
     arrivals = yield from train(rules, cohort)

@@ -5,21 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from platoon.nouns import Address, Digest, Duration, EdgeServerId, Instant, Ints, Tokens
+from platoon.records.rules import Rules
 from platoon.twin.selectors import Candidates
 
 
-def quorum(n: int) -> int:
-    """Votes that n parties need so that any two quorums share an honest one (n >= 3f + 1; "2f + 1" of the
-    papers means this).
-
-    >>> [quorum(n) for n in (1, 3, 4, 7, 10)]
-    [1, 3, 3, 5, 7]
-    """
-    return 2 * n // 3 + 1
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class TaskRules:
     """The rules of one task: a scenario and a method, resolved."""
 
     seed: int
@@ -42,7 +33,8 @@ class Rules:
     probation_slots: int
     judged: bool
     """Whether edge servers score updates (not so in FedAvg, VEC-FL and DT-FL)."""
-    weights: Literal["trust", "samples"]
+    formulas: Rules
+    """The integer rules that the task's contract was deployed with."""
     policy: Literal["drop", "void", "wait"]
     deadline: Duration
     """For the updates of a round, from dispatch."""
@@ -78,7 +70,7 @@ class TaskState:
     """(N,) round in which the vehicle was last judged; -1 never."""
 
 
-def leader_order(rules: Rules, round_number: int) -> list[EdgeServerId]:
+def leader_order(rules: TaskRules, round_number: int) -> list[EdgeServerId]:
     """Edge servers in the order in which they are asked to close a step: the duty moves on every round."""
     first = round_number % rules.edge_servers
     return [EdgeServerId((first + i) % rules.edge_servers) for i in range(rules.edge_servers)]

@@ -9,7 +9,7 @@ Source: Ethereum yellow paper, appendix B (RLP) and section 7 (contract addresse
 import hashlib
 from typing import Any
 
-from Crypto.Hash import keccak as _keccak
+from Crypto.Hash.keccak import Keccak_Hash
 
 from platoon.nouns import Address, Digest
 
@@ -24,7 +24,7 @@ def keccak(data: bytes) -> Digest:
     >>> keccak(b"").hex()[:16]
     'c5d2460186f7233c'
     """
-    return Digest(_keccak.new(digest_bits=256, data=data).digest())
+    return Digest(Keccak_Hash(data, 32, False).digest())
 
 
 def compute_content_digest(data: bytes) -> Digest:

@@ -6,11 +6,9 @@ nothing of it needs saving, and asking about it disturbs nothing. No measured tr
 known to us; memory and day pattern are assumptions, strength and spread are keys of the scenario.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from platoon.nouns import SECOND, Bools, Floats, Instant
+from platoon.nouns import SECOND, Bools, Floats, Instant, Ints
 from platoon.physics.compute import compute_training_cycles, compute_training_joules
 from platoon.rng import stream
 from platoon.scenario import Compute
@@ -52,16 +50,21 @@ class Processors:
         memory = decay ** np.arange(WINDOW)
         self._memory = memory / np.sqrt(np.square(memory).sum())
         self._innovations: dict[int, Floats] = {}
+        self._latest = 0, self._compute_load(0)
 
     def load(self, at: Instant) -> Floats:
         """(N,) share of each processor that other work takes at ``at``."""
         knot = at // KNOT
-        recent = [self._draw(knot - age) for age in range(WINDOW)]
-        process = np.einsum("k,kn->n", self._memory, np.array(recent))
+        if knot != self._latest[0]:
+            self._latest = knot, self._compute_load(knot)
+        return self._latest[1]
+
+    def _compute_load(self, knot: int) -> Floats:
+        process: Floats = self._memory @ np.array([self._draw(knot - age) for age in range(WINDOW)])
         peak = np.where(self.commercial, COMMERCIAL_PEAK_HOUR, PRIVATE_PEAK_HOUR)
-        hour = START_HOUR + at / SECOND / 3600.0
+        hour = START_HOUR + knot * KNOT / SECOND / 3600.0
         daily = 1.0 + DAY_AMPLITUDE * np.cos(2.0 * np.pi * (hour - peak) / 24.0)
-        load = self._settings.load_mean * daily + self._settings.load_sigma * process
+        load: Floats = self._settings.load_mean * daily + self._settings.load_sigma * process
         return np.clip(load, 0.0, LARGEST_LOAD)
 
     def available_hz(self, at: Instant) -> Floats:
@@ -83,9 +86,9 @@ class Processors:
         """Cycles of one local training."""
         return float(compute_training_cycles(samples, epochs, self._settings.cycles_per_sample))
 
-    def joules(self, vehicle: int, cycles: float) -> float:
-        """Energy that ``cycles`` cost on this vehicle's processor."""
-        return float(compute_training_joules(cycles, self.clock_hz[vehicle], self._settings.capacitance))
+    def joules(self, vehicles: Ints, cycles: Floats) -> Floats:
+        """(K,) energy that ``cycles`` (K,) cost on these vehicles' processors."""
+        return compute_training_joules(cycles, self.clock_hz[vehicles], self._settings.capacitance)
 
     def _draw(self, knot: int) -> Floats:
         """(N,) innovation of a knot; the last few windows are kept."""
@@ -95,9 +98,3 @@ class Processors:
             drawn = stream(self._seed, "load", knot).standard_normal(len(self.clock_hz))
             self._innovations[knot] = drawn
         return self._innovations[knot]
-
-
-def compute_progress(start: Instant, end: Instant, now: Sequence[Instant] | Instant) -> Floats:
-    """Share of a computation from ``start`` to ``end`` that is done at ``now``, [0, 1]."""
-    span = max(1, end - start)
-    return np.clip((np.asarray(now, dtype=np.float64) - start) / span, 0.0, 1.0)

@@ -35,12 +35,12 @@ class Sensors:
         radio, twin, seed = self._scenario.radio, self._scenario.twin, self._scenario.seed
         truth = self._channel.snr_db(positions)
         near = self._channel.distances(positions) <= radio.hearing_radius_m
-        heard = near & (truth >= HEARING_SNR_DB) & present[:, None]
+        heard: Bools = near & (truth >= HEARING_SNR_DB) & present[:, None]
         noise = stream(seed, "snr measurement", at).normal(0.0, radio.snr_sigma_db, truth.shape)
         error = stream(seed, "position measurement", at).normal(0.0, twin.position_sigma_m, positions.shape)
         return Measurements(
             at=at,
-            heard=heard.any(axis=1),
+            heard=np.asarray(heard.any(axis=1)),
             position=positions + error,
             position_sigma=twin.position_sigma_m,
             snr_db=np.where(heard, truth + noise, -np.inf),

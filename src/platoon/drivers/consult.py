@@ -1,0 +1,19 @@
+"""Answers to what the protocol asks the ledger: the same for every carrier."""
+
+from typing import Any
+
+from platoon.ledger.task_chain import TaskChain
+from platoon.protocol.effects import EscrowLeft, ModelDigest, Question, Reputations, Verdicts
+
+
+def consult(chain: TaskChain, question: Question) -> Any:
+    """Read from the task's chain; what the answer is, the question's docstring says."""
+    match question:
+        case Reputations():
+            return chain.reputations()
+        case Verdicts(round=number):
+            return chain.updates(number)
+        case EscrowLeft():
+            return chain.escrow_left()
+        case ModelDigest(round=number):
+            return chain.model_digest(number)

@@ -1,0 +1,406 @@
+"""A whole run: build the parts, play the task, write what is left behind; or take a run up where it stopped.
+
+Nothing is written before everything that a user can get wrong has been checked and built.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from platoon.drivers import datasets
+from platoon.drivers.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
+from platoon.drivers.event_loop import EventLoop
+from platoon.drivers.meter import Meter
+from platoon.drivers.progress import Progress, Silent
+from platoon.drivers.rows import Times, Truth, forecast_rows, round_row, update_rows, vehicle_rows
+from platoon.drivers.run_directory import RunDirectory
+from platoon.drivers.simulated import MEASURE_EVERY, Parts, SimulatedCarrier
+from platoon.drivers.store import ModelStore
+from platoon.drivers.summary import Played, summarise
+from platoon.drivers.workers import TrainingPool
+from platoon.errors import UserError
+from platoon.learning.scores import resolve_score
+from platoon.ledger.contracts import compute_set_digest
+from platoon.ledger.task_chain import Participants, TaskChain, compute_rules
+from platoon.nouns import EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
+from platoon.protocol import peers
+from platoon.protocol.messages import COORDINATOR, Peer, edge_server_peer, vehicle_peer
+from platoon.protocol.methods import Method, find_method
+from platoon.protocol.records import RoundRecord
+from platoon.protocol.rules import TaskRules, TaskState
+from platoon.protocol.task import play_task
+from platoon.records.rules import Rules
+from platoon.records.signing import Account, simulated_account
+from platoon.records.typed_data import FORMAT
+from platoon.scenario import Scenario
+from platoon.twin.selectors import NEVER, find_selector
+from platoon.twin.twin import Twin
+from platoon.world.world import World
+
+OBSERVE_S = 10
+"""Seconds that the twin watches the traffic before round 1."""
+
+
+def run_scenario(
+    scenario: Scenario, out: Path, progress: Progress | None = None, *, replace: bool = False
+) -> dict[str, Any]:
+    """Run a scenario into the folder ``out``; returns its summary.
+
+    ``replace`` removes what an attempt that never reached its first commit left there.
+
+    Raises:
+        UserError: something that the caller can put right; ``out`` is not made then.
+        HaltedError: too few edge servers answered; ``resume_run`` goes on from the last round.
+    """
+    progress = progress or Silent()
+    check_scenario(scenario)
+    if replace and not (out / "ledger.sqlite").exists():
+        shutil.rmtree(out, ignore_errors=True)
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out}: is not empty; choose another --out, or `platoon resume {out}`")
+    meter = Meter()
+    progress.started(scenario.method, scenario.task.rounds, 0)
+    with _machinery(scenario, meter, progress) as machinery:
+        directory = RunDirectory.create(out, scenario)
+        with _session(scenario, directory, machinery, meter, progress) as session:
+            return session.play(session.begin())
+
+
+def resume_run(path: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Go on with an interrupted run; a finished one just gives its summary.
+
+    Raises:
+        UserError: no run directory, or a damaged one.
+    """
+    progress = progress or Silent()
+    directory = RunDirectory.open(path)
+    if (summary := directory.summary) is not None:
+        return summary
+    scenario = directory.scenario
+    meter = Meter()
+    with (
+        _machinery(scenario, meter, progress) as machinery,
+        _session(scenario, directory, machinery, meter, progress) as session,
+    ):
+        state = session.take_up()
+        progress.started(scenario.method, scenario.task.rounds, state.round - 1)
+        return session.play(state)
+
+
+def check_scenario(scenario: Scenario) -> None:
+    """What can be checked of a scenario without building anything; raises ``UserError``."""
+    method = find_method(scenario.method)
+    find_selector(method.selector)
+    resolve_score(scenario.trust.score)
+    datasets.load(scenario.task.data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Machinery:
+    """What a run is made with, before anything is written."""
+
+    pool: TrainingPool
+    world: World
+    twin: Twin
+
+
+@contextmanager
+def _machinery(scenario: Scenario, meter: Meter, progress: Progress) -> Iterator[_Machinery]:
+    with ExitStack() as stack:
+        with meter.measure("start"):
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="platoon-")))
+            progress.step(scenario.method, "starting workers")
+            pool = stack.enter_context(TrainingPool(scenario, datasets.load(scenario.task.data)))
+            progress.step(scenario.method, "starting traffic")
+            world = World(scenario, scratch)
+            stack.callback(world.close)
+            _require_coverage(scenario, world)
+            twin = Twin(scenario, world.road_map, world.rsus)
+        meter.report("start", pool.start_cpu_seconds)
+        yield _Machinery(pool=pool, world=world, twin=twin)
+
+
+def _require_coverage(scenario: Scenario, world: World) -> None:
+    samples = world.road_map.samples
+    if not (world.channel.serving(samples, world.channel.snr_db(samples)) >= 0).any():
+        raise UserError(
+            f"no vehicle in coverage: no RSU serves any road with radio.service_radius_m = "
+            f"{scenario.radio.service_radius_m:g}, radio.carrier_ghz = {scenario.radio.carrier_ghz:g} and "
+            f"radio.vehicle_dbm = {scenario.radio.vehicle_dbm:g}; allowed are values that serve some road"
+        )
+
+
+@contextmanager
+def _session(
+    scenario: Scenario, directory: RunDirectory, machinery: _Machinery, meter: Meter, progress: Progress
+) -> Iterator["_Session"]:
+    session = _Session(scenario, directory, machinery, meter, progress)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+class _Session:
+    """One run that is being played."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        directory: RunDirectory,
+        machinery: _Machinery,
+        meter: Meter,
+        progress: Progress,
+    ) -> None:
+        self._scenario = scenario
+        self._method = find_method(scenario.method)
+        self._directory = directory
+        self._machinery = machinery
+        self._meter = meter
+        self._progress = progress
+        self._store = ModelStore(str(directory.models.resolve()))
+        self._accounts = simulated_accounts(scenario)
+        self._chain: TaskChain | None = None
+        self._before = {"wall": 0.0}
+
+    @property
+    def chain(self) -> TaskChain:
+        """The task's chain, once it was started or opened."""
+        assert self._chain is not None
+        return self._chain
+
+    def begin(self) -> TaskState:
+        """Start the chain, let the twin watch, and commit the start."""
+        self._progress.step(self._scenario.method, "deploying contracts")
+        world, pool = self._machinery.world, self._machinery.pool
+        with self._meter.measure("start"):
+            model = self._store.put(pool.initial_model)
+            judged = self._method.judged
+            self._chain = TaskChain.create(
+                self._directory.ledger,
+                chain_id=self._scenario.ledger.chain_id,
+                participants=participants(self._scenario, self._accounts),
+                rules=contract_rules(self._scenario, self._method),
+                model=model,
+                escrow=Tokens(to_ppm(self._scenario.task.escrow_tokens)),
+                probes=[pool.probe_digest(i) for i in range(self._scenario.radio.rsus)] if judged else [],
+            )
+            for _ in range(OBSERVE_S):
+                world.advance(Instant(world.now + MEASURE_EVERY))
+                self._machinery.twin.observe(world.measure())
+            nobody = np.full(self._scenario.fleet.vehicles, NEVER, dtype=np.int64)
+            state = TaskState(
+                round=1, now=world.now, model=model, accuracy=None, last_chosen=nobody, last_judged=nobody
+            )
+            self._commit(state)
+            self._write_map()
+        return state
+
+    def take_up(self) -> TaskState:
+        """Replay the ledger and load the checkpoint that its last commit names."""
+        with self._meter.measure("start"):
+            everybody = participants(self._scenario, self._accounts)
+            self._chain = TaskChain.open(
+                self._directory.ledger, edge_servers=everybody.edge_servers, vehicles=everybody.vehicles
+            )
+            folder = self._directory.checkpoint(self._chain.checkpoint or "")
+            state, self._before = load_checkpoint(folder, self._machinery.world, self._machinery.twin)
+        return state
+
+    def play(self, state: TaskState) -> dict[str, Any]:
+        """Play to the end and write the tables and the summary."""
+        rules = task_rules(self._scenario, self._method, self.chain)
+        actors = {
+            vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i))
+            for i in range(self._scenario.fleet.vehicles)
+        } | {
+            edge_server_peer(EdgeServerId(i)): peers.edge_server(EdgeServerId(i), rules, self.chain.calls)
+            for i in range(self._scenario.radio.rsus)
+        }
+        carrier = SimulatedCarrier(self._parts(), state.now)
+        reason, final = EventLoop(carrier, actors, state.now).run(play_task(rules, state))
+        summary = self._finish(reason, final)
+        self._progress.ended(self._scenario.method, reason)
+        return summary
+
+    def _parts(self) -> Parts:
+        pool = self._machinery.pool
+        return Parts(
+            scenario=self._scenario,
+            accounts=self._accounts,
+            world=self._machinery.world,
+            twin=self._machinery.twin,
+            chain=self.chain,
+            pool=pool,
+            store=self._store,
+            samples=sample_counts(self._scenario),
+            honest=~pool.malicious,
+            bits=32 * len(pool.initial_model),
+            score=self._scenario.trust.score,
+            waits_for_chain=self._method.judged,
+            commit=self._commit_round,
+            meter=self._meter,
+        )
+
+    def _commit_round(self, state: TaskState, record: RoundRecord, truth: Truth, times: Times) -> None:
+        with self._meter.measure("other"):
+            name = checkpoint_name(record.cohort.round)
+            row = round_row(record, truth, times, self.chain.head)
+            updates = update_rows(record, truth, sample_counts(self._scenario))
+            self._directory.write_part("rounds", name, row)
+            self._directory.write_part("updates", name, updates)
+            self._directory.write_part("forecasts", name, forecast_rows(record))
+        self._commit(state)
+        self._progress.played(self._scenario.method, {key: values[0] for key, values in row.items()})
+
+    def _commit(self, state: TaskState) -> None:
+        """Write the checkpoint, then make the ledger durable with its name: the commit point of the run."""
+        name = checkpoint_name(state.round - 1)
+        with self._meter.measure("other"):
+            folder = self._directory.begin_checkpoint(name)
+            save_checkpoint(folder, state, self._machinery.world, self._machinery.twin, self._spent())
+        with self._meter.measure("ledger"):
+            self.chain.commit(name)
+        with self._meter.measure("other"):
+            self._directory.keep_checkpoints({name})
+
+    def _spent(self) -> dict[str, float]:
+        now = {**self._meter.close(), "wall": self._meter.wall_seconds}
+        return {part: self._before.get(part, 0.0) + value for part, value in now.items()}
+
+    def _write_map(self) -> None:
+        world = self._machinery.world
+        self._directory.write_json(
+            "map.json",
+            {
+                "bounds": [float(edge) for edge in world.bounds],
+                "roads": [line.tolist() for line in world.road_map.polylines],
+                "rsus": world.rsus.tolist(),
+                "service_radius_m": self._scenario.radio.service_radius_m,
+            },
+        )
+
+    def _finish(self, reason: str, state: TaskState) -> dict[str, Any]:
+        """Make whole tables of the parts, and write the summary last: it marks a finished run."""
+        self._progress.step(self._scenario.method, "writing tables")
+        chain, directory = self.chain, self._directory
+        names = [checkpoint_name(number) for number in range(1, chain.round)]
+        directory.compact(names)
+        rounds, updates = directory.read_columns("rounds"), directory.read_columns("updates")
+        vehicles = vehicle_rows(updates, chain.reputations(), ~self._machinery.pool.malicious)
+        directory.write_table("vehicles", vehicles)
+        spent = self._spent()
+        wall = spent.pop("wall")
+        summary = summarise(
+            Played(
+                scenario=self._scenario,
+                rounds=rounds,
+                vehicles=vehicles,
+                updates=updates,
+                forecast=self._machinery.twin.report_card(),
+                achieved_speed_kmh=self._machinery.world.achieved_speed_kmh,
+                ledger=ledger_summary(chain),
+                contracts=compute_set_digest().hex(),
+                format=FORMAT,
+                model_digest=state.model.hex(),
+                cpu_seconds=spent,
+                wall_seconds=wall,
+                ended=reason,
+            )
+        )
+        directory.write_json("summary.json", summary)
+        directory.keep_checkpoints(set())
+        return summary
+
+    def close(self) -> None:
+        """Close the ledger's file."""
+        if self._chain is not None:
+            self._chain.close()
+
+
+def simulated_accounts(scenario: Scenario) -> dict[Peer, Account]:
+    """Keys of everybody in a simulation, by party; the coordinator's is the operator's."""
+    accounts = {COORDINATOR: simulated_account(scenario.seed, "operator", 0)}
+    for i in range(scenario.radio.rsus):
+        accounts[edge_server_peer(EdgeServerId(i))] = simulated_account(scenario.seed, "edge server", i)
+    for i in range(scenario.fleet.vehicles):
+        accounts[vehicle_peer(VehicleId(i))] = simulated_account(scenario.seed, "vehicle", i)
+    return accounts
+
+
+def participants(scenario: Scenario, accounts: Mapping[Peer, Account]) -> Participants:
+    """Who sets the task up: in a simulation this process holds all accounts."""
+    return Participants(
+        operator=accounts[COORDINATOR],
+        publisher=simulated_account(scenario.seed, "publisher", 0),
+        edge_servers=tuple(accounts[edge_server_peer(EdgeServerId(i))] for i in range(scenario.radio.rsus)),
+        vehicles=tuple(accounts[vehicle_peer(VehicleId(i))].address for i in range(scenario.fleet.vehicles)),
+    )
+
+
+def contract_rules(scenario: Scenario, method: Method) -> Rules:
+    """The integer rules that a scenario and a method come to."""
+    threshold = scenario.trust.threshold
+    if threshold is None:
+        threshold = resolve_score(scenario.trust.score).threshold
+    return compute_rules(scenario, judged=method.judged, weights=method.weights, threshold=threshold)
+
+
+def ledger_summary(chain: TaskChain) -> dict[str, Any]:
+    """The part ``ledger`` of a summary."""
+    return {
+        "engine": "embedded",
+        "blocks": chain.ledger.height,
+        "transactions": sum(len(block.transactions) for block in chain.ledger.blocks()),
+        "head": chain.head.hex(),
+        "verified": None,
+    }
+
+
+def sample_counts(scenario: Scenario) -> Ints:
+    """(N,) size of each vehicle's local data set: every partitioner gives all of them the same."""
+    return np.full(scenario.fleet.vehicles, scenario.partition.samples, dtype=np.int64)
+
+
+def round_price(scenario: Scenario) -> Tokens:
+    """What a full round pays: the pool, or the bonus and a base for each participant."""
+    reward = scenario.reward
+    if reward.formula == "pool":
+        return Tokens(to_ppm(reward.pool_tokens))
+    return Tokens(to_ppm(reward.bonus_tokens) + scenario.round.participants * to_ppm(reward.base_tokens))
+
+
+def task_rules(scenario: Scenario, method: Method, chain: TaskChain) -> TaskRules:
+    """The rules of the task's rounds."""
+    config, trust = scenario.round, scenario.trust
+    probation = trust.probation_slots if trust.rule == "default" and method.judged else 0
+    limit = scenario.task.deadline_s
+    return TaskRules(
+        seed=scenario.seed,
+        task=chain.task,
+        vehicles=chain.vehicles,
+        samples=sample_counts(scenario),
+        edge_servers=scenario.radio.rsus,
+        participants=config.participants,
+        select=find_selector(method.selector),
+        rho_min=trust.rho_min if method.judged else 0.0,
+        balance=scenario.twin.utility_balance,
+        rest_rounds=config.rest_rounds,
+        probation_slots=probation,
+        judged=method.judged,
+        formulas=contract_rules(scenario, method),
+        policy=config.policy,
+        deadline=seconds(config.deadline_s),
+        retry_every=seconds(config.deadline_s),
+        patience=seconds(config.deadline_s),
+        rounds=scenario.task.rounds,
+        target_accuracy=scenario.task.target_accuracy,
+        time_limit=None if limit is None else Instant(seconds(OBSERVE_S) + seconds(limit)),
+        round_price=round_price(scenario),
+    )

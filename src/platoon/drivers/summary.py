@@ -1,0 +1,106 @@
+"""The summary of a run, DESIGN section 10: one JSON object with the same keys for every method."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from platoon.drivers.rows import area_under_curve
+from platoon.scenario import Scenario
+
+TARGETS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+"""Accuracies whose first simulated second is reported, besides the scenario's own target."""
+LIBRARIES = ("platoon", "torch", "numpy", "libsumo", "pyrevm", "coincurve")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What a run has left behind, as columns."""
+
+    scenario: Scenario
+    rounds: Mapping[str, Sequence[Any]]
+    vehicles: Mapping[str, Any]
+    updates: Mapping[str, Sequence[Any]]
+    forecast: Mapping[str, float | None]
+    achieved_speed_kmh: float
+    ledger: Mapping[str, Any]
+    """engine, blocks, transactions, head, verified."""
+    contracts: str
+    format: int
+    model_digest: str
+    cpu_seconds: Mapping[str, float]
+    wall_seconds: float
+    ended: str
+
+
+def summarise(played: Played) -> dict[str, Any]:
+    """The content of ``summary.json``."""
+    rounds, scenario = played.rounds, played.scenario
+    begun = rounds["started_s"][0] if rounds["round"] else 0.0
+    seconds = [ended - begun for ended in rounds["ended_s"]]
+    accuracy = list(rounds["accuracy"])
+    targets = sorted({*TARGETS, *([scenario.task.target_accuracy] if scenario.task.target_accuracy else [])})
+    return {
+        "scenario": scenario.name,
+        "method": scenario.method,
+        "seed": scenario.seed,
+        "rounds": len(accuracy),
+        "ended": played.ended,
+        "accuracy": accuracy,
+        "final_accuracy": accuracy[-1] if accuracy else None,
+        "simulated_seconds": seconds[-1] if seconds else 0.0,
+        "wall_seconds": played.wall_seconds,
+        "seconds_to": {f"{target:g}": first_reached(accuracy, seconds, target) for target in targets},
+        "reputation": _reputation(played.vehicles),
+        "score_auc": list(rounds["score_auc"]),
+        "malicious_weight": list(rounds["malicious_weight"]),
+        "dropped": list(rounds["dropped"]),
+        "rewards": _rewards(played),
+        "forecast": dict(played.forecast),
+        "achieved_speed_kmh": played.achieved_speed_kmh,
+        "ledger": dict(played.ledger),
+        "model_digest": played.model_digest,
+        "format": played.format,
+        "contracts": played.contracts,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+        "cpu_seconds": dict(played.cpu_seconds),
+    }
+
+
+def first_reached(accuracy: Sequence[float], seconds: Sequence[float], target: float) -> float | None:
+    """Simulated seconds until the accuracy first reached a target, or None.
+
+    >>> first_reached([0.3, 0.6, 0.5], [9.0, 18.0, 27.0], 0.5)
+    18.0
+    """
+    return next((second for value, second in zip(accuracy, seconds, strict=True) if value >= target), None)
+
+
+def _reputation(vehicles: Mapping[str, Any]) -> dict[str, float | None]:
+    """Of the vehicles that were judged at least once: a reputation without an observation says nothing."""
+    judged = np.asarray(vehicles["judged"]) > 0
+    reputation = np.asarray(vehicles["reputation"], dtype=np.float64)[judged]
+    honest = np.asarray(vehicles["honest"], dtype=np.bool_)[judged]
+    return {
+        "auc": area_under_curve(reputation, honest),
+        "honest_mean": float(reputation[honest].mean()) if honest.any() else None,
+        "malicious_mean": float(reputation[~honest].mean()) if (~honest).any() else None,
+    }
+
+
+def _rewards(played: Played) -> dict[str, float]:
+    updates, rounds = played.updates, played.rounds
+    rewards = list(zip(updates["reward"], updates["honest"], strict=True))
+    return {
+        "paid": float(sum(rounds["paid"])),
+        "to_malicious": float(sum(reward for reward, honest in rewards if not honest)),
+        "escrow_left": float(rounds["escrow_left"][-1])
+        if rounds["round"]
+        else float(played.scenario.task.escrow_tokens),
+    }

@@ -1,0 +1,90 @@
+"""The tables of a run directory: their columns, types and units. Every file is written with these schemas, so
+that a column is there, and of its type, even where a run has no value for it."""
+
+import pyarrow as pa
+
+_F, _I, _B, _S = pa.float64(), pa.int64(), pa.bool_(), pa.string()
+
+SCHEMAS: dict[str, pa.Schema] = {
+    # A row per round. Simulated seconds; tokens; joules.
+    "rounds": pa.schema(
+        {
+            "round": _I,
+            "started_s": _F,
+            "ended_s": _F,
+            "accuracy": _F,
+            "outcome": _S,
+            "selected": _I,
+            "arrived": _I,
+            "dropped": _I,
+            "valid": _I,
+            "malicious_weight": _F,
+            "score_auc": _F,
+            "paid": _F,
+            "escrow_left": _F,
+            "distribution_s": _F,
+            "training_s": _F,
+            "chain_s": _F,
+            "aggregation_s": _F,
+            "energy_j": _F,
+            "head": _S,
+        }
+    ),
+    # A row per chosen vehicle and round, whether its update arrived or not.
+    "updates": pa.schema(
+        {
+            "round": _I,
+            "vehicle": _I,
+            "edge_server": _I,
+            "samples": _I,
+            "arrived": _B,
+            "refused": _S,
+            "score": _F,
+            "evidence": _F,
+            "valid": _B,
+            "probation": _B,
+            "weight": _F,
+            "reputation_before": _F,
+            "reputation_after": _F,
+            "reward": _F,
+            "finish_probability": _F,
+            "predicted_s": _F,
+            "actual_s": _F,
+            "compute_s": _F,
+            "upload_s": _F,
+            "energy_j": _F,
+            "x": _F,
+            "y": _F,
+            "honest": _B,
+        }
+    ),
+    # What the twin expected, a row per round and vehicle that it knew. Bit/s, Hz, metres, seconds.
+    "forecasts": pa.schema(
+        {
+            "round": _I,
+            "vehicle": _I,
+            "edge_server": _I,
+            "rate": _F,
+            "measured_rate": _F,
+            "cpu_hz": _F,
+            "x": _F,
+            "y": _F,
+            "finish_probability": _F,
+            "finish_seconds": _F,
+        }
+    ),
+    # Every vehicle at the end.
+    "vehicles": pa.schema(
+        {
+            "vehicle": _I,
+            "honest": _B,
+            "reputation": _F,
+            "chosen": _I,
+            "judged": _I,
+            "reward": _F,
+            "energy_j": _F,
+        }
+    ),
+}
+ROUND_TABLES = ("rounds", "updates", "forecasts")
+"""Tables that grow with every round."""

@@ -1,0 +1,262 @@
+"""The world: what is true, and what of it can be measured.
+
+Traffic moves in whole seconds and always stands at the next one, so that positions in between are interpolated
+and a second's links are those at its middle. Participants are events on top: they compute, then share their RSU's
+band, exact to the microsecond. Time moves only by ``advance`` and ``next_arrival``.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from platoon.errors import UserError
+from platoon.nouns import (
+    SECOND,
+    Attestations,
+    Bools,
+    EdgeServerId,
+    Floats,
+    Instant,
+    Ints,
+    Measurements,
+    VehicleId,
+)
+from platoon.physics.compute import compute_transmit_joules
+from platoon.physics.roads import RoadMap
+from platoon.scenario import Scenario
+from platoon.world.cohort import Arrival, Cohort
+from platoon.world.compute import Processors
+from platoon.world.radio import Channel, place_rsus
+from platoon.world.sensing import Sensors
+from platoon.world.traffic import Traffic
+
+BOOK = "world.json"
+LARGEST_STEP_M = 120.0
+"""A vehicle that is farther on after a second was moved past a jam, and is not interpolated."""
+
+
+class World:
+    """Roads, traffic, radio and processors of a scenario, at one instant.
+
+    Raises:
+        UserError: SUMO is not installed, or the scenario's roads cannot be read.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        scratch: Path,
+        start_traffic: Callable[[Scenario, Path], Traffic] | None = None,
+    ) -> None:
+        self._scenario = scenario
+        self._traffic = (start_traffic or _find_sumo())(scenario, scratch)
+        radio = scenario.radio
+        self.road_map: RoadMap = self._traffic.road_map
+        self.rsus: Floats = place_rsus(self.road_map, radio.rsus, radio.service_radius_m)
+        self.channel = Channel(self.road_map, self.rsus, radio, scenario.seed)
+        self.processors = Processors(scenario.compute, scenario.fleet.vehicles, scenario.seed)
+        self._sensors = Sensors(scenario, self.channel, self.processors)
+        self.now = Instant(0)
+        self._second = 0
+        self._before = self._traffic.positions, self._traffic.present
+        self._speed_sum, self._speed_steps = 0.0, 0
+        self._forget_cohort()
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Least x and y, largest x and y of the roads, metres."""
+        return self.road_map.bounds
+
+    @property
+    def achieved_speed_kmh(self) -> float:
+        """Mean speed of the fleet since instant 0, standing vehicles included; 0 before the first second."""
+        return 3.6 * self._speed_sum / max(1, self._speed_steps)
+
+    def positions(self) -> Floats:
+        """(N, 2) true positions now, metres."""
+        (before, was_present), after = self._before, self._traffic.positions
+        share = 1.0 + self.now / SECOND - self._second
+        step = after - before
+        smooth = was_present & self._traffic.present & (np.hypot(*step.T) <= LARGEST_STEP_M)
+        return np.where(smooth[:, None], before + share * step, after)
+
+    def present(self) -> Bools:
+        """(N,) the vehicle is on the road."""
+        return self._before[1] & self._traffic.present
+
+    def serving(self) -> Ints:
+        """(N,) RSU that serves each vehicle now; -1 out of service."""
+        positions = self.positions()
+        best = self.channel.serving(positions, self.channel.snr_db(positions))
+        return np.where(self.present(), best, -1)
+
+    def measure(self) -> Measurements:
+        """What the RSUs measure now."""
+        return self._sensors.measure(self.now, self.positions(), self.present())
+
+    def attest(self, vehicles: Ints) -> Attestations:
+        """Answers of these vehicles to the calibrated task; only who is in service can be asked."""
+        asked = np.zeros(self._scenario.fleet.vehicles, dtype=np.bool_)
+        asked[vehicles] = True
+        return self._sensors.attest(self.now, asked & (self.serving() >= 0))
+
+    def start_training(self, vehicle: VehicleId, samples: int, bits: float, at: Instant) -> None:
+        """A participant has the model at ``at``: it trains, then uploads ``bits``.
+
+        Raises:
+            ValueError: ``at`` is past, or the vehicle takes part already.
+        """
+        if at < self.now:
+            raise ValueError(f"training cannot start at {at}: now is {self.now}")
+        cycles = self.processors.training_cycles(samples, self._scenario.round.epochs)
+        computed = self.processors.finish(vehicle, cycles, at)
+        self._cohort.add(vehicle, at, computed, cycles, bits)
+        self._attached = False
+
+    def advance(self, until: Instant) -> list[Arrival]:
+        """Let time pass to ``until``; returns the arrivals up to then, ordered by time and vehicle."""
+        self._require_future(until)
+        while self.now < until:
+            self._pass(until)
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
+    def next_arrival(self, limit: Instant) -> Arrival | None:
+        """Let time pass to the next arrival, or to ``limit`` if nothing arrives until then."""
+        self._require_future(limit)
+        while not self._arrived and self.now < limit:
+            self._pass(limit)
+        return self._arrived.pop(0) if self._arrived else None
+
+    def abandon_round(self) -> Mapping[VehicleId, float]:
+        """Forget who has not arrived; returns the joules that each of them has spent."""
+        share = (self.now - self._cohort.started) / np.maximum(
+            1, self._cohort.computed - self._cohort.started
+        )
+        spent = self._compute_joules(np.clip(share, 0.0, 1.0))
+        late = {VehicleId(int(v)): float(j) for v, j in zip(self._cohort.vehicle, spent, strict=True)}
+        late |= {arrival.vehicle: arrival.energy_j for arrival in self._arrived}
+        self._forget_cohort()
+        return dict(sorted(late.items()))
+
+    def save(self, folder: Path) -> None:
+        """Write the world between two rounds; ``restore`` goes on from it bit for bit.
+
+        Raises:
+            RuntimeError: a round is in progress.
+        """
+        if len(self._cohort) or self._arrived:
+            raise RuntimeError("the world is saved between rounds only: abandon or finish the round first")
+        self._traffic.save(folder)
+        positions, present = self._before
+        book = {
+            "now": self.now,
+            "second": self._second,
+            "speed_sum": self._speed_sum,
+            "speed_steps": self._speed_steps,
+            "positions_before": positions.tolist(),
+            "present_before": present.tolist(),
+        }
+        (folder / BOOK).write_text(json.dumps(book), encoding="utf-8")
+
+    def restore(self, folder: Path) -> None:
+        """Go on from what ``save`` wrote for the same scenario.
+
+        Raises:
+            UserError: the folder does not hold a saved world of this fleet.
+        """
+        try:
+            book = json.loads((folder / BOOK).read_text(encoding="utf-8"))
+            positions = np.array(book["positions_before"], dtype=np.float64).reshape(-1, 2)
+            present = np.array(book["present_before"], dtype=np.bool_)
+            now, second = Instant(int(book["now"])), int(book["second"])
+            speeds = float(book["speed_sum"]), int(book["speed_steps"])
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{folder / BOOK}: cannot be read as a saved world ({error})") from None
+        if len(positions) != self._scenario.fleet.vehicles:
+            raise UserError(f"{folder / BOOK}: not a world of {self._scenario.fleet.vehicles} vehicles")
+        self._traffic.restore(folder)
+        self.now, self._second, self._before = now, second, (positions, present)
+        self._speed_sum, self._speed_steps = speeds
+        self._forget_cohort()
+
+    def close(self) -> None:
+        """End the simulation; may be called twice."""
+        self._traffic.close()
+
+    def _forget_cohort(self) -> None:
+        self._cohort = Cohort()
+        self._arrived: list[Arrival] = []
+        self._attached = True
+
+    def _require_future(self, until: Instant) -> None:
+        if until < self.now:
+            raise ValueError(f"time cannot go back to {until}: now is {self.now}")
+
+    def _pass(self, until: Instant) -> None:
+        """Let time pass to ``until``, the end of the second or the next arrival, whichever is first."""
+        if self.now == self._second * SECOND:
+            self._step()
+        if not self._attached:
+            self._attach()
+        end = Instant(min(until, self._second * SECOND))
+        if not len(self._cohort):
+            self.now = end
+            return
+        self.now, done = self._cohort.run(self.now, end)
+        if done.any():
+            self._arrived += self._report(done)
+            self._cohort.remove(done)
+
+    def _step(self) -> None:
+        self._before = self._traffic.positions, self._traffic.present
+        self._traffic.step()
+        self._second += 1
+        self._attached = False
+        if self._traffic.present.any():
+            self._speed_sum += float(self._traffic.speeds[self._traffic.present].mean())
+            self._speed_steps += 1
+
+    def _attach(self) -> None:
+        """Give every participant the link of this second, taken at its middle."""
+        rows = self._cohort.vehicle
+        (before, was_present), after = self._before, self._traffic.positions
+        places = (before[rows] + after[rows]) / 2.0
+        on_road = was_present[rows] & self._traffic.present[rows]
+        snr = self.channel.snr_db(places)
+        usable = self.channel.serviceable(places, snr) & on_road[:, None]
+        self._cohort.attach(snr, usable, self.channel.rate(snr))
+        self._attached = True
+
+    def _report(self, done: Bools) -> list[Arrival]:
+        cohort = self._cohort
+        joules = self._compute_joules(np.ones(len(cohort)))
+        return [
+            Arrival(
+                vehicle=VehicleId(int(cohort.vehicle[row])),
+                edge_server=EdgeServerId(int(cohort.edge_server[row])),
+                at=self.now,
+                compute_s=float(cohort.computed[row] - cohort.started[row]) / SECOND,
+                upload_s=float(self.now - cohort.computed[row]) / SECOND,
+                energy_j=float(joules[row]),
+                handovers=int(cohort.handovers[row]),
+            )
+            for row in np.flatnonzero(done)
+        ]
+
+    def _compute_joules(self, share: Floats) -> Floats:
+        """(K,) joules spent, with this share of the training done."""
+        cohort = self._cohort
+        training = self.processors.joules(cohort.vehicle, cohort.cycles * share)
+        return training + compute_transmit_joules(self._scenario.radio.vehicle_dbm, cohort.air / SECOND)
+
+
+def _find_sumo() -> Callable[[Scenario, Path], Traffic]:
+    """SUMO is imported only where it is used: it is large, and an extra of the package."""
+    try:
+        from platoon.world.sumo import start_sumo  # noqa: PLC0415
+    except ImportError as error:
+        raise UserError(f"SUMO is not installed ({error}); try: pip install 'platoon[sumo]'") from None
+    return start_sumo

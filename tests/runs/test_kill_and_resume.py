@@ -1,0 +1,60 @@
+"""A real process, killed at random moments again and again, ends where an undisturbed one ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from platoon import Scenario, run
+from platoon.drivers.run import resume_run
+from platoon.drivers.verify import verify_run
+from platoon.rng import stream
+
+pytestmark = [pytest.mark.long, pytest.mark.sumo]
+
+
+def play_until_killed(arguments: list[str], after_lines: int, delay_s: float) -> int:
+    """Start the command, kill it ``delay_s`` after its n-th line; its exit code (negative: killed)."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "platoon.cli", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for number, _ in enumerate(process.stderr, 1):
+        if number == after_lines:
+            threading.Timer(delay_s, process.kill).start()
+    return process.wait()
+
+
+@pytest.mark.parametrize("attempt", range(2))
+def test_kill_and_resume(scenario: Scenario, scenario_file: Path, tmp_path: Path, attempt: int) -> None:
+    undisturbed = run(scenario, tmp_path / "undisturbed")
+    dice = stream(attempt, "moments of death")
+    out = tmp_path / "killed"
+    arguments = ["run", str(scenario_file), "--out", str(out)]
+    for _ in range(20):
+        code = play_until_killed(arguments, int(dice.integers(1, 7)), float(dice.uniform(0.0, 0.8)))
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        if (out / "ledger.sqlite").exists() and has_a_commit(out):
+            arguments = ["resume", str(out)]
+        else:
+            subprocess.run(["rm", "-rf", str(out)], check=True)
+    resumed = resume_run(out)
+    assert resumed["ledger"]["head"] == undisturbed["ledger"]["head"]
+    assert resumed["model_digest"] == undisturbed["model_digest"]
+    assert resumed["accuracy"] == undisturbed["accuracy"]
+    assert np.isclose(resumed["simulated_seconds"], undisturbed["simulated_seconds"])
+    verify_run(out)
+
+
+def has_a_commit(out: Path) -> bool:
+    """Whether the start of the run is durable."""
+    return any((out / "checkpoint").iterdir()) and os.path.getsize(out / "ledger.sqlite") > 0
