@@ -111,12 +111,10 @@ class Cohort:
         while True:
             uploading = (self.computed <= now) & (self.rate > 0.0)
             shared = self._share(uploading)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                wait = np.ceil(self.bits / shared * SECOND)
-            ready = uploading & (wait <= end - now)
-            done_at = np.full(len(self), NEVER, dtype=np.int64)
-            done_at[ready] = now + wait[ready].astype(np.int64)
-            begins = np.where(self.computed > now, self.computed, NEVER)
+            done_at = np.full(len(self), NEVER)
+            needed = np.ceil(self.bits[uploading] / shared[uploading] * SECOND)
+            done_at[uploading] = now + np.minimum(needed, end - now + 1).astype(np.int64)
+            begins = self.computed[self.computed > now]
             then = min(end, *done_at.tolist(), *begins.tolist())
             self.bits = np.maximum(self.bits - shared * ((then - now) / SECOND), 0.0)
             self.air = self.air + np.where(uploading, then - now, 0)

@@ -62,7 +62,9 @@ class World:
         self._second = 0
         self._before = self._traffic.positions, self._traffic.present
         self._speed_sum, self._speed_steps = 0.0, 0
-        self._forget_cohort()
+        self._cohort = Cohort()
+        self._arrived: list[Arrival] = []
+        self._attached = True
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -187,9 +189,7 @@ class World:
         self._traffic.close()
 
     def _forget_cohort(self) -> None:
-        self._cohort = Cohort()
-        self._arrived: list[Arrival] = []
-        self._attached = True
+        self._cohort, self._arrived, self._attached = Cohort(), [], True
 
     def _require_future(self, until: Instant) -> None:
         if until < self.now:
