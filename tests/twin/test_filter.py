@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.nouns import SECOND, Instant
+from platoon.physics import kinematics
 from platoon.rng import stream
 from platoon.twin import filter as tracking
 
@@ -61,12 +62,11 @@ def test_two_steps_are_one_step(first, second, memory):
     assert np.allclose(f2 @ q1 @ f2.T + q2, q, rtol=1e-4, atol=1e-9)
 
 
-def test_infinite_memory_is_constant_velocity():
-    transition, noise = tracking.compute_transition(2.0, math.inf)
-    assert np.array_equal(transition[:2, 2:], 2.0 * np.eye(2))
-    assert np.array_equal(transition[2:, 2:], np.eye(2))
-    q = tracking.MANOEUVRE
-    assert np.allclose(noise[0], [q * 8 / 3, 0, q * 2, 0])
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 2.0, 30.0])
+def test_infinite_memory_is_the_constant_velocity_of_physics(seconds):
+    transition, noise = tracking.compute_transition(seconds, math.inf)
+    assert np.array_equal(transition, kinematics.compute_transition(seconds))
+    assert np.allclose(noise, kinematics.compute_process_noise(seconds, tracking.MANOEUVRE))
 
 
 def test_first_fix_starts_a_track_and_the_second_gives_it_a_velocity():

@@ -74,7 +74,7 @@ def test_probability_falls_with_bits_and_with_a_later_start(seed, bits, more, be
     assert ((easy >= 0) & (easy <= 1)).all()
     assert (large <= easy + 1e-12).all()
     assert (late <= easy + 1e-12).all()
-    assert ((upload >= 0) & (upload <= 10.0)).all()
+    assert ((upload >= 0) & (upload <= 10.0 + 1e-9)).all()
 
 
 def experience(probability, arrived, parts=None, took=None):
@@ -104,7 +104,7 @@ def test_recalibration_corrects_a_forecast_that_is_too_timid():
     timid = 1 / (1 + odds**-0.5)
     learned = finish.refine(experience(timid, rng.random(400) < truth))
     assert np.abs(finish.recalibrate(learned, timid) - truth).mean() < 0.05
-    assert np.abs(timid - truth).mean() > 0.1
+    assert np.abs(timid - truth).mean() > 0.08
 
 
 @given(
@@ -118,7 +118,7 @@ def test_recalibration_keeps_the_order_and_stays_a_probability(seed, share, p):
     p = np.sort(np.array(p))
     out = finish.recalibrate(learned, p)
     assert ((out >= 0) & (out <= 1)).all()
-    assert (np.diff(out) >= 0).all() or np.diff(out)[np.diff(p) > 0].min() >= 0
+    assert (np.diff(out) >= 0).all()
 
 
 def test_durations_learn_that_uploads_take_three_times_as_long():

@@ -190,6 +190,21 @@ def test_invalid_name_says_what_was_meant():
         find_selector("reactiv")
 
 
+def test_an_installed_package_can_bring_a_selector(monkeypatch):
+    class Point:
+        name = "nobody"
+
+        def load(self):
+            return lambda candidates: np.zeros(0, dtype=np.int64)
+
+    monkeypatch.setattr(
+        selectors, "entry_points", lambda group: [Point()] if group == "platoon.selectors" else []
+    )
+    check_selector(find_selector("nobody"))
+    with pytest.raises(UserError, match="random, random_reputable, nobody"):
+        find_selector("noone")
+
+
 def test_probation_takes_turns():
     seen = forecasts([1e6] * 6, [2e9] * 6, edge_server=[0, 0, 0, -1, 0, 0], attested=[True] * 5 + [False])
     reputation = np.array([0.9, 0.3, 0.2, 0.1, 0.1, 0.1])

@@ -114,7 +114,8 @@ def recalibrate(experience: Experience, probability: Floats) -> Floats:
     intercept, slope = experience.calibration
     inside = np.clip(probability, 1e-12, 1 - 1e-12)
     odds = intercept + slope * np.log(inside / (1 - inside))
-    return np.where(probability == inside, 1.0 / (1.0 + np.exp(-odds)), probability)
+    certain = (probability <= 0.0) | (probability >= 1.0)
+    return np.where(certain, probability, 1.0 / (1.0 + np.exp(-odds)))
 
 
 def expect_seconds(experience: Experience, compute_s: Floats, upload_s: Floats) -> Floats:
