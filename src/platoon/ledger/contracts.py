@@ -20,6 +20,8 @@ from platoon.records.transactions import MAX_GAS, Call
 CONTRACTS = ("Registry", "Token", "Escrow", "Training")
 """In the order of deployment."""
 
+_LINKS = {"Escrow": ("Registry", "Token"), "Training": ("Registry", "Escrow")}
+"""The contracts that a constructor's first arguments must name."""
 _DEPLOY_GAS = 6_000_000
 _BASE_GAS = 400_000
 _ELEMENT_GAS = {
@@ -188,7 +190,11 @@ class ContractSet:
         artefact = load_artefact(CONTRACTS[position])
         if call.to is not None or call.gas != _DEPLOY_GAS or not call.data.startswith(artefact.bytecode):
             raise ValueError(f"not the deployment of {artefact.name} of the known contract set")
-        return artefact.constructor.decode(call.data[len(artefact.bytecode) :])
+        arguments = artefact.constructor.decode(call.data[len(artefact.bytecode) :])
+        links = _LINKS.get(artefact.name, ())
+        if arguments[: len(links)] != tuple(self.addresses[name] for name in links):
+            raise ValueError(f"{artefact.name} is not linked to the contracts of its own set")
+        return arguments
 
     def decode_output(self, call: Call, output: bytes) -> tuple[Any, ...]:
         """The values that a call returned."""

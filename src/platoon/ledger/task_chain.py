@@ -15,6 +15,7 @@ import numpy as np
 from platoon.ledger.blocks import Result
 from platoon.ledger.contracts import ContractSet, Event
 from platoon.ledger.engine import EmbeddedLedger, Receipt
+from platoon.ledger.model import read_rules, write_rules
 from platoon.nouns import (
     Address,
     Digest,
@@ -361,36 +362,6 @@ class TaskChain:
     def _change(self, values: dict[str, Any], **changes: Any) -> None:
         updates = self._rounds[values["round"]]
         updates[values["vehicle"]] = replace(updates[values["vehicle"]], **changes)
-
-
-def read_rules(parameters: Sequence[int]) -> Rules:
-    """The rules in the contract's parameters; raises ``ValueError`` for values that it would not have taken."""
-    rule, weights, payment, *numbers = parameters
-    names = ("beta", "rho_min", "start", "threshold", "penalty", "pool", "base", "bonus")
-    return Rules(
-        rule=Rule(rule),
-        weights=WeightRule(weights),
-        payment=Payment(payment),
-        **dict(zip(names, numbers, strict=True)),
-    )
-
-
-def write_rules(rules: Rules) -> tuple[int, ...]:
-    """The rules as the contract's constructor takes them."""
-    names = (
-        "rule",
-        "weights",
-        "payment",
-        "beta",
-        "rho_min",
-        "start",
-        "threshold",
-        "penalty",
-        "pool",
-        "base",
-        "bonus",
-    )
-    return tuple(int(getattr(rules, name)) for name in names)
 
 
 def _check_participants(participants: Participants, escrow: Tokens) -> None:

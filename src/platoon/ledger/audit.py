@@ -1,0 +1,244 @@
+"""An independent check of a ledger's file: every hash, seal, signature, nonce, receipt and commit, and every rule.
+
+The audit streams: one block and the state of the participants are in memory, whatever the length of the log. It
+executes nothing in the EVM: what each transaction must have done is recomputed by the reference in plain integers
+(``ledger.model``) and compared with the receipt that the block's hash binds. ``EmbeddedLedger.open`` is the other
+half: it executes the same log in a fresh EVM.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from platoon.errors import VerificationError
+from platoon.ledger.blocks import Block, Header, Result
+from platoon.ledger.chain_log import EMPTY_FOLD, ChainLog, Commit, fold_block
+from platoon.ledger.contracts import CONTRACTS, ContractSet
+from platoon.ledger.engine import admit_transaction, check_commit, check_header, check_seals
+from platoon.ledger.model import Model, Outcome
+from platoon.ledger.model_training import ModelUpdate, SettledRound
+from platoon.nouns import Address, Digest, EdgeServerId, Tokens, VehicleId
+from platoon.records.encoding import EMPTY_DIGEST
+from platoon.records.rules import compute_products, compute_weights
+from platoon.records.transactions import Transaction, decode_transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedUpdate:
+    """A recorded update, with everything recomputed."""
+
+    vehicle: VehicleId
+    """Number of its registration."""
+    address: Address
+    edge_server: EdgeServerId
+    digest: Digest
+    samples: int
+    score: int | None
+    """Lower median, ppm; None where nothing was scored."""
+    valid: bool
+    merged: bool
+    weight: int
+    """Share of the merge in 2^-20; 0 where it was not merged. Over a round they sum to 2^20, or all are 0."""
+    reputation_before: int
+    reputation_after: int
+    reward: Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedRound:
+    """A settled and committed round; round 0 is the setup, with the initial model and no updates."""
+
+    round: int
+    updates: tuple[AuditedUpdate, ...]
+    """Ascending by vehicle."""
+    evidence: int
+    model_before: Digest
+    model: Digest
+    """What the edge servers voted for, or the model before."""
+    paid: Tokens
+    escrow_left: Tokens
+    head: Digest
+    """Hash of the last block of the commit that holds the round."""
+    blocks: int
+    """Blocks of the log up to there."""
+    transactions: int
+    """Transactions of the log up to there."""
+    checkpoint: str
+    """Name that was committed with it."""
+
+
+def audit(path: Path) -> Iterator[AuditedRound]:
+    """Check a ledger's file from its first byte to its last, round by round.
+
+    Raises:
+        VerificationError: the first thing that does not match: block, transaction, what.
+    """
+    log = ChainLog(path, create=False)
+    try:
+        yield from _audit(log)
+    finally:
+        log.close()
+
+
+def _audit(log: ChainLog) -> Iterator[AuditedRound]:
+    auditor = _Auditor()
+    commits = log.commits()
+    commit = next(commits, None)
+    for block in log.blocks():
+        if commit is None:
+            raise VerificationError(f"block {block.header.height}: no commit holds it")
+        auditor.take_block(block)
+        if commit.height == block.header.height:
+            yield from auditor.take_commit(commit)
+            commit = next(commits, None)
+    if commit is not None:
+        raise VerificationError(f"commit of round {commit.round}: block {commit.height} is missing")
+    if auditor.commit is None:
+        raise VerificationError("an empty ledger")
+
+
+class _Auditor:
+    """The fold over blocks and commits."""
+
+    def __init__(self) -> None:
+        self.commit: Commit | None = None
+        self._last: Header | None = None
+        self._head = Digest(EMPTY_DIGEST)
+        self._fold = EMPTY_FOLD
+        self._nonces: dict[Address, int] = {}
+        self._contracts: ContractSet | None = None
+        self._constructors: list[tuple[Any, ...]] = []
+        self._model: Model | None = None
+        self._transactions = 0
+        self._settled: list[SettledRound] = []
+
+    def take_block(self, block: Block) -> None:
+        """Check one block and everything in it."""
+        chain_id = self._last.chain_id if self._last is not None else block.header.chain_id
+        check_header(block, self._last, self._head, chain_id)
+        for position, (raw, receipt) in enumerate(zip(block.transactions, block.receipts, strict=True)):
+            try:
+                self._take_transaction(raw, receipt, chain_id)
+            except ValueError as error:
+                where = f"block {block.header.height}, transaction {position}"
+                raise VerificationError(f"{where}: {error}") from None
+        if self._model is None or self._contracts is None:
+            raise VerificationError(f"block {block.header.height}: it does not set the task chain up")
+        block_hash = block.header.compute_hash(self._contracts.addresses["Registry"])
+        check_seals(block, block_hash, self._model.registry.active)
+        self._settled += self._model.take_settled()
+        self._head, self._last = block_hash, block.header
+        self._fold = fold_block(self._fold, block_hash, block.seals)
+        self._transactions += len(block.transactions)
+
+    def take_commit(self, commit: Commit) -> Iterator[AuditedRound]:
+        """Check a commit and hand out the rounds that it makes durable."""
+        check_commit(commit, self.commit, self._fold)
+        if self.commit is None and self._model is not None:
+            yield self._describe(_setup_round(self._model.training.model), commit)
+        self.commit, self._fold = commit, EMPTY_FOLD
+        for settled in self._settled:
+            yield self._describe(settled, commit)
+        self._settled = []
+
+    def _take_transaction(self, raw: bytes, receipt: bytes, chain_id: int) -> None:
+        transaction = decode_transaction(raw)
+        nonce = self._nonces.get(transaction.sender, 0)
+        admit_transaction(transaction, chain_id, nonce, self._contracts)
+        self._nonces[transaction.sender] = nonce + 1
+        if self._contracts is None:
+            self._contracts = ContractSet(transaction.sender)
+        result = Result.decode(receipt)
+        if transaction.call.to is None:
+            self._deploy(transaction, chain_id)
+            expected, what = Outcome(True, "", ()), f"deployment of {CONTRACTS[nonce]}"
+        else:
+            expected, what = self._apply(transaction)
+        _compare(self._contracts, what, expected, result)
+
+    def _deploy(self, transaction: Transaction, chain_id: int) -> None:
+        contracts = ContractSet(transaction.sender)
+        self._constructors.append(contracts.decode_deployment(transaction.call, transaction.nonce))
+        if len(self._constructors) == len(CONTRACTS):
+            self._model = Model(contracts, chain_id, self._constructors)
+
+    def _apply(self, transaction: Transaction) -> tuple[Outcome, str]:
+        if self._model is None or self._contracts is None:
+            raise ValueError("a call before the task chain is set up")
+        function, arguments = self._contracts.decode_call(transaction.call)
+        outcome = self._model.apply(transaction.sender, function.contract, function.name, arguments)
+        return outcome, f"{function.contract}.{function.name}"
+
+    def _describe(self, settled: SettledRound, commit: Commit) -> AuditedRound:
+        assert self._model is not None  # rounds come from it
+        ids, seats = self._model.registry.vehicles, self._model.registry.seats
+        updates = sorted(settled.updates, key=lambda update: ids[update.vehicle])
+        weights = self._weigh(updates)
+        return AuditedRound(
+            round=settled.round,
+            updates=tuple(
+                AuditedUpdate(
+                    vehicle=VehicleId(ids[update.vehicle]),
+                    address=update.vehicle,
+                    edge_server=EdgeServerId(seats[update.edge_server]),
+                    digest=update.digest,
+                    samples=update.samples,
+                    score=update.score,
+                    valid=update.valid,
+                    merged=update.merged,
+                    weight=weight,
+                    reputation_before=update.before,
+                    reputation_after=update.after,
+                    reward=Tokens(update.reward),
+                )
+                for update, weight in zip(updates, weights, strict=True)
+            ),
+            evidence=settled.evidence,
+            model_before=settled.model_before,
+            model=settled.model,
+            paid=Tokens(settled.paid),
+            escrow_left=Tokens(self._model.escrow.available),
+            head=self._head,
+            blocks=commit.height + 1,
+            transactions=self._transactions,
+            checkpoint=commit.checkpoint,
+        )
+
+    def _weigh(self, updates: list[ModelUpdate]) -> list[int]:
+        assert self._model is not None  # rounds come from it
+        products = compute_products(
+            self._model.training.rules,
+            [update.before for update in updates],
+            [update.samples for update in updates],
+            [update.merged for update in updates],
+        )
+        return compute_weights(products) if any(products) else products
+
+
+def _setup_round(model: Digest) -> SettledRound:
+    return SettledRound(round=0, updates=(), evidence=0, model_before=model, model=model, paid=0)
+
+
+def _compare(contracts: ContractSet, what: str, expected: Outcome, result: Result) -> None:
+    """Whether a receipt says what the rules say; raises ``ValueError``."""
+    if (result.ok, result.error) != (expected.ok, expected.error):
+        said, due = result.error or "accepted", expected.error or "accepted"
+        raise ValueError(f"{what}: the receipt says '{said}', the rules say '{due}'")
+    events = [contracts.decode_log(log) for log in result.logs]
+    for event, due_event in zip(events, expected.events, strict=False):
+        if event != due_event:
+            raise ValueError(f"{what}: {_difference(event.name, event.values, due_event.values)}")
+    if len(events) != len(expected.events):
+        raise ValueError(f"{what}: {len(events)} events, the rules give {len(expected.events)}")
+
+
+def _difference(name: str, values: dict[str, Any], due: dict[str, Any]) -> str:
+    for key, value in values.items():
+        if due.get(key) != value:
+            return f"{name}.{key} is {_show(value)}, the rules give {_show(due.get(key))}"
+    return f"event {name} is not the one that the rules give"
+
+
+def _show(value: Any) -> str:
+    return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)

@@ -1,0 +1,115 @@
+"""The contracts once more, in plain Python integers: the reference that an auditor folds over a log.
+
+``Model.apply`` takes a sender and a decoded call and gives what the contracts must have said: the same events, or
+the same reason of rejection. It shares no code with the EVM and reads beside ``contracts/*.vy``; tests hold the two
+equal over arbitrary calls.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from platoon.ledger.contracts import ContractSet, Event
+from platoon.ledger.model_accounts import Escrow, Registry, Rejected, Token
+from platoon.ledger.model_training import SettledRound, Training
+from platoon.nouns import Address, Digest
+from platoon.records.rules import Payment, Rule, Rules, WeightRule
+from platoon.records.typed_data import Domain
+
+
+class Outcome(NamedTuple):
+    """What a call does."""
+
+    ok: bool
+    error: str
+    events: tuple[Event, ...]
+
+
+def read_rules(parameters: Sequence[int]) -> Rules:
+    """The rules in the contract's parameters; raises ``ValueError`` for values that it would not have taken."""
+    rule, weights, payment, *numbers = parameters
+    names = ("beta", "rho_min", "start", "threshold", "penalty", "pool", "base", "bonus")
+    return Rules(
+        rule=Rule(rule),
+        weights=WeightRule(weights),
+        payment=Payment(payment),
+        **dict(zip(names, numbers, strict=True)),
+    )
+
+
+def write_rules(rules: Rules) -> tuple[int, ...]:
+    """The rules as the contract's constructor takes them."""
+    names = ("rule", "weights", "payment", "beta", "rho_min", "start", "threshold", "penalty")
+    return tuple(int(getattr(rules, name)) for name in (*names, "pool", "base", "bonus"))
+
+
+class Model:
+    """A task chain's state after its deployment."""
+
+    def __init__(self, contracts: ContractSet, chain_id: int, constructors: Sequence[Sequence[Any]]) -> None:
+        """``constructors``: the arguments of the four deployments.
+
+        Raises:
+            ValueError: arguments that the contracts would not have taken.
+        """
+        operator, addresses = contracts.operator, contracts.addresses
+        publisher, initial, parameters = constructors[3][2:]
+        self.registry = Registry(operator=operator)
+        self.token = Token(operator=operator)
+        self.escrow = Escrow(
+            operator=operator,
+            address=addresses["Escrow"],
+            publisher=constructors[2][2],
+            registry=self.registry,
+            token=self.token,
+        )
+        self.training = Training(
+            address=addresses["Training"],
+            task=Domain(chain_id=chain_id, contract=addresses["Training"]).separator,
+            publisher=publisher,
+            registry=self.registry,
+            escrow=self.escrow,
+            rules=read_rules(parameters),
+            model=Digest(initial),
+        )
+        self._handlers = self._collect_handlers()
+
+    def apply(self, sender: Address, contract: str, function: str, arguments: Sequence[Any]) -> Outcome:
+        """Folds one call into the state; a rejected one leaves it untouched."""
+        try:
+            events = self._handlers[contract, function](sender, *arguments)
+        except Rejected as rejected:
+            return Outcome(False, str(rejected), ())
+        return Outcome(True, "", tuple(events))
+
+    def take_settled(self) -> list[SettledRound]:
+        """The rounds settled since this was last asked."""
+        settled, self.training.settled = self.training.settled, []
+        return settled
+
+    def _collect_handlers(self) -> dict[tuple[str, str], Callable[..., list[Event]]]:
+        token, escrow, training = self.token, self.escrow, self.training
+
+        def withdraw(sender: Address) -> list[Event]:
+            return escrow.withdraw(sender, {training.address: training.closed})
+
+        return {
+            ("Registry", "register"): self.registry.register,
+            ("Registry", "revoke"): self.registry.revoke,
+            ("Token", "mint"): token.mint,
+            ("Token", "close_minting"): token.close_minting,
+            ("Token", "transfer"): token.transfer,
+            ("Token", "transfer_many"): token.transfer_many,
+            ("Token", "approve"): token.approve,
+            ("Token", "transferFrom"): token.transfer_from,
+            ("Escrow", "bind"): escrow.bind,
+            ("Escrow", "fund"): escrow.fund,
+            ("Escrow", "pay"): escrow.pay,
+            ("Escrow", "withdraw"): withdraw,
+            ("Training", "record"): training.record,
+            ("Training", "commit_probe"): training.commit_probe,
+            ("Training", "score"): training.score,
+            ("Training", "judge"): training.judge,
+            ("Training", "vote"): training.vote,
+            ("Training", "settle"): training.settle,
+            ("Training", "close"): training.close,
+        }

@@ -1,0 +1,340 @@
+"""The reference of ``Training.vy``: the same checks in the same order, formulas from ``records.rules``.
+
+Handlers check first and change afterwards, so that a rejected call leaves the state untouched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any
+
+from platoon.ledger.contracts import Event
+from platoon.ledger.model_accounts import VEHICLE, Escrow, Registry, require
+from platoon.nouns import MILLION, Address, Digest
+from platoon.records.abi import Arguments
+from platoon.records.encoding import EMPTY_DIGEST, keccak
+from platoon.records.rules import (
+    MAX_SAMPLES,
+    MAX_UPDATES,
+    Rule,
+    Rules,
+    compute_lower_median,
+    compute_next_reputation,
+    compute_quorum,
+    compute_rewards,
+    has_majority,
+    is_merged,
+    is_valid,
+)
+from platoon.records.signing import recover
+from platoon.records.typed_data import compute_update_digest
+
+_WORDS = Arguments([{"type": "uint256[]"}])
+_MAX_ROUND = 2**63 - 1
+
+
+class Phase(IntEnum):
+    """Of the open round."""
+
+    RECORDING = 0
+    SCORING = 1
+    JUDGED = 2
+
+
+class Refusal(IntEnum):
+    """Why an entry of a record was skipped."""
+
+    NOT_A_VEHICLE = 1
+    RECORDED_BEFORE = 2
+    FULL = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUpdate:
+    """An update of the open round."""
+
+    vehicle: Address
+    edge_server: Address
+    digest: Digest
+    samples: int
+    score: int | None = None
+    valid: bool = False
+    merged: bool = False
+    before: int = 0
+    after: int = 0
+    reward: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledRound:
+    """A round as it was settled."""
+
+    round: int
+    updates: tuple[ModelUpdate, ...]
+    """Ascending by address."""
+    evidence: int
+    model_before: Digest
+    model: Digest
+    paid: int
+
+
+@dataclass(kw_only=True)
+class OpenRound:
+    """What the open round has gathered."""
+
+    round: int
+    phase: Phase = Phase.RECORDING
+    recorded_by: set[Address] = field(default_factory=set)
+    updates: dict[Address, ModelUpdate] = field(default_factory=dict)
+    """By vehicle, in the order of recording."""
+    updates_digest: Digest = EMPTY_DIGEST
+    scores: dict[Address, tuple[int, ...]] = field(default_factory=dict)
+    """By edge server: the evidence, then the scores."""
+    evidence: int = 0
+    votes: dict[Address, Digest] = field(default_factory=dict)
+    """In the order of voting."""
+    final: bool = False
+    model: Digest | None = None
+    """The elected one."""
+
+
+@dataclass(kw_only=True)
+class Training:
+    """The task chain's state."""
+
+    address: Address
+    task: Digest
+    publisher: Address
+    registry: Registry
+    escrow: Escrow
+    rules: Rules
+    model: Digest
+    closed: bool = False
+    open: OpenRound = field(default_factory=lambda: OpenRound(round=1))
+    reputations: dict[Address, int] = field(default_factory=dict)
+    """Of vehicles that were ever recorded."""
+    probes: dict[Address, Digest] = field(default_factory=dict)
+    settled: list[SettledRound] = field(default_factory=list)
+    """For whoever folds to take away: what the contract forgets."""
+
+    def reputation(self, vehicle: Address) -> int:
+        """A newcomer starts at ``rules.start``."""
+        return self.reputations.get(vehicle, self.rules.start)
+
+    def record(self, sender: Address, round_number: int, entries: Sequence[tuple[Any, ...]]) -> list[Event]:
+        """What reached an edge server."""
+        require(len(entries) <= MAX_UPDATES, "reverted")
+        self._enter(sender, round_number)
+        require(self.open.phase is Phase.RECORDING, "recording is over")
+        require(sender not in self.open.recorded_by, "recorded before")
+        events, taken, last = [], dict(self.open.updates), bytes(20)
+        for entry in entries:
+            vehicle, digest, samples = entry[:3]
+            require(vehicle > last, "vehicles not ascending")
+            require(0 < samples <= MAX_SAMPLES, "samples out of bounds")
+            require(self._is_signed(round_number, entry), "bad signature")
+            last = vehicle
+            values = {"round": round_number, "vehicle": vehicle, "edge_server": sender, "digest": digest}
+            refusal = self._refusal(vehicle, taken)
+            if refusal is not None:
+                events.append(Event("Training", "Refused", {**values, "reason": int(refusal)}))
+                continue
+            taken[vehicle] = ModelUpdate(vehicle=vehicle, edge_server=sender, digest=digest, samples=samples)
+            events.append(Event("Training", "Recorded", {**values, "samples": samples}))
+        self.open.recorded_by.add(sender)
+        self.open.updates = taken
+        for vehicle in taken:
+            self.reputations.setdefault(vehicle, self.rules.start)
+        return events
+
+    def commit_probe(self, sender: Address, digest: Digest) -> list[Event]:
+        """An edge server binds itself to a probe set."""
+        self._enter(sender, self.open.round)
+        require(self.open.phase is Phase.RECORDING and not self.open.updates, "updates are recorded")
+        require(sender not in self.probes, "committed before")
+        require(digest != EMPTY_DIGEST, "no digest")
+        self.probes[sender] = digest
+        return [Event("Training", "ProbeCommitted", {"edge_server": sender, "digest": digest})]
+
+    def score(
+        self, sender: Address, round_number: int, updates: Digest, values: Sequence[int], evidence: int
+    ) -> list[Event]:
+        """One edge server's judgement of all updates."""
+        require(len(values) <= MAX_UPDATES, "reverted")
+        self._enter(sender, round_number)
+        require(self.rules.rule is not Rule.NONE, "nothing is scored")
+        require(sender in self.probes, "no probe committed")
+        events, closed = self._close_recording()
+        require(closed.phase is Phase.SCORING, "scoring is over")
+        require(sender not in closed.scores, "scored before")
+        require(updates == closed.updates_digest, "other updates")
+        require(len(values) > 0 and len(values) == len(closed.updates), "number of scores")
+        require(evidence <= MILLION, "evidence out of bounds")
+        require(all(-MILLION <= value <= MILLION for value in values), "score out of bounds")
+        self.open = closed
+        closed.scores[sender] = (evidence, *values)
+        scored = {"round": round_number, "edge_server": sender, "evidence": evidence}
+        return [*events, Event("Training", "Scored", scored)]
+
+    def judge(self, sender: Address, round_number: int) -> list[Event]:
+        """Medians and verdicts."""
+        self._enter(sender, round_number)
+        events, closed = self._close_recording()
+        require(closed.phase is Phase.SCORING, "judged before")
+        scorers = [server for server in closed.scores if server in self.registry.active]
+        medians: list[int] | None = None
+        if self.rules.rule is not Rule.NONE and closed.updates:
+            require(len(scorers) >= compute_quorum(len(self.registry.active)), "scores lack a quorum")
+            columns = zip(*(closed.scores[server] for server in scorers), strict=True)
+            medians = [compute_lower_median(column) for column in columns]
+        self.open = closed
+        closed.evidence = medians[0] if medians else 0
+        for i, vehicle in enumerate(sorted(closed.updates)):
+            closed.updates[vehicle] = self._verdict(
+                closed.updates[vehicle], medians[i + 1] if medians else None
+            )
+        merged = sum(update.merged for update in closed.updates.values())
+        closed.phase, closed.final = Phase.JUDGED, merged == 0
+        judged = {"evidence": closed.evidence, "scorers": len(scorers), "merged": merged}
+        verdicts = [
+            _describe_verdict(round_number, closed.updates[vehicle]) for vehicle in sorted(closed.updates)
+        ]
+        return [*events, *verdicts, Event("Training", "Judged", {"round": round_number, **judged})]
+
+    def vote(self, sender: Address, round_number: int, digest: Digest) -> list[Event]:
+        """One edge server's vote for a model."""
+        self._enter(sender, round_number)
+        require(self.open.phase is Phase.JUDGED, "not judged")
+        require(sender not in self.open.votes, "voted before")
+        require(digest != EMPTY_DIGEST, "no digest")
+        require(not (self.open.final and not self.open.votes), "nothing to vote")
+        self.open.votes[sender] = digest
+        if not self.open.final and self._is_elected(digest):
+            self.open.final, self.open.model = True, digest
+        return [Event("Training", "Voted", {"round": round_number, "edge_server": sender, "digest": digest})]
+
+    def settle(self, sender: Address, round_number: int) -> list[Event]:
+        """Reputations, payments, the next round."""
+        self._enter(sender, round_number)
+        require(self.open.phase is Phase.JUDGED, "not judged")
+        final, model = self.open.final, self.open.model
+        if not final:
+            model = self._elect()
+        require(final or model is not None, "no model has a majority")
+        require(round_number < _MAX_ROUND, "no round left")
+        updates = self._settle_updates([self.open.updates[vehicle] for vehicle in sorted(self.open.updates)])
+        paid = sum(update.reward for update in updates)
+        payments: list[Event] = []
+        if paid > 0:
+            earners = [update for update in updates if update.reward > 0]
+            receivers, amounts = [u.vehicle for u in earners], [u.reward for u in earners]
+            payments = self.escrow.pay(self.address, receivers, amounts)
+        settled = SettledRound(
+            round=round_number,
+            updates=tuple(updates),
+            evidence=self.open.evidence,
+            model_before=self.model,
+            model=model if model is not None else self.model,
+            paid=paid,
+        )
+        self.reputations.update({update.vehicle: update.after for update in updates})
+        self.model = settled.model
+        self.open = OpenRound(round=round_number + 1)
+        self.settled.append(settled)
+        standings = [_describe_standing(round_number, update) for update in updates]
+        end = Event("Training", "Settled", {"round": round_number, "model": self.model, "paid": paid})
+        return [*standings, *payments, end]
+
+    def close(self, sender: Address) -> list[Event]:
+        """The publisher ends the task."""
+        require(sender == self.publisher, "only the publisher")
+        require(not self.closed, "closed before")
+        require(self.open.phase is Phase.RECORDING and not self.open.updates, "a round is under way")
+        self.closed = True
+        return [Event("Training", "Closed", {"round": self.open.round})]
+
+    # ---- helpers ------------------------------------------------------------------------------------------------
+
+    def _enter(self, sender: Address, round_number: int) -> None:
+        self.registry.require_edge_server(sender)
+        require(not self.closed, "the task is closed")
+        require(round_number == self.open.round, "another round is open")
+
+    def _is_signed(self, round_number: int, entry: tuple[Any, ...]) -> bool:
+        vehicle, digest, samples, v, r, s = entry
+        if v not in (27, 28):
+            return False
+        signed = compute_update_digest(
+            task=self.task, round=round_number, vehicle=vehicle, digest=digest, samples=samples
+        )
+        signature: bytes = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([v])
+        return recover(signed, signature) == Address(vehicle)
+
+    def _refusal(self, vehicle: Address, taken: dict[Address, ModelUpdate]) -> Refusal | None:
+        if self.registry.roles.get(vehicle) != VEHICLE:
+            return Refusal.NOT_A_VEHICLE
+        if vehicle in taken:
+            return Refusal.RECORDED_BEFORE
+        return Refusal.FULL if len(taken) == MAX_UPDATES else None
+
+    def _close_recording(self) -> tuple[list[Event], OpenRound]:
+        """The open round with its recording closed, as a copy where it was open until now."""
+        if self.open.phase is not Phase.RECORDING:
+            return [], self.open
+        active = self.registry.active
+        present = len(self.open.recorded_by & active)
+        require(present >= compute_quorum(len(active)), "recording lacks a quorum")
+        words: list[int] = []
+        for vehicle in sorted(self.open.updates):
+            update = self.open.updates[vehicle]
+            seat = self.registry.seats[update.edge_server]
+            words += [int.from_bytes(vehicle, "big") << 88 | update.samples << 56 | seat]
+            words += [int.from_bytes(update.digest, "big")]
+        digest = keccak(_WORDS.encode([words]))
+        closed = replace(self.open, phase=Phase.SCORING, updates_digest=digest, scores={})
+        values = {"round": self.open.round, "updates": digest, "count": len(self.open.updates)}
+        return [Event("Training", "RecordingClosed", values)], closed
+
+    def _verdict(self, update: ModelUpdate, score: int | None) -> ModelUpdate:
+        valid = score is None or is_valid(self.rules, score)
+        merged = is_merged(self.rules, valid=valid, reputation=self.reputation(update.vehicle))
+        return replace(update, score=score, valid=valid, merged=merged)
+
+    def _is_elected(self, digest: Digest) -> bool:
+        active = self.registry.active
+        agreeing = sum(vote == digest for server, vote in self.open.votes.items() if server in active)
+        return has_majority(agreeing, len(active))
+
+    def _elect(self) -> Digest | None:
+        active = self.registry.active
+        votes = [vote for server, vote in self.open.votes.items() if server in active]
+        return next((vote for vote in votes if self._is_elected(vote)), None)
+
+    def _settle_updates(self, updates: Sequence[ModelUpdate]) -> list[ModelUpdate]:
+        before = [self.reputation(update.vehicle) for update in updates]
+        rewards = compute_rewards(
+            self.rules,
+            before,
+            [update.samples for update in updates],
+            [update.merged for update in updates],
+            self.escrow.available,
+        )
+        return [
+            replace(update, before=rho, after=self._next(update, rho), reward=reward)
+            for update, rho, reward in zip(updates, before, rewards, strict=True)
+        ]
+
+    def _next(self, update: ModelUpdate, reputation: int) -> int:
+        return compute_next_reputation(
+            self.rules, reputation, score=update.score or 0, valid=update.valid, evidence=self.open.evidence
+        )
+
+
+def _describe_verdict(round_number: int, update: ModelUpdate) -> Event:
+    values = {"score": update.score or 0, "valid": update.valid, "merged": update.merged}
+    return Event("Training", "Verdict", {"round": round_number, "vehicle": update.vehicle, **values})
+
+
+def _describe_standing(round_number: int, update: ModelUpdate) -> Event:
+    values = {"before": update.before, "now": update.after, "reward": update.reward}
+    return Event("Training", "Standing", {"round": round_number, "vehicle": update.vehicle, **values})
