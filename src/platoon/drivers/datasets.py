@@ -12,7 +12,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,6 @@ from platoon.drivers import dataset_sources as sources
 from platoon.errors import UserError
 from platoon.nouns import Ints
 from platoon.scenario import did_you_mean
-
-Progress = Callable[[str], None]
-"""Is told, in a few words, what is being done."""
 
 PARTS: Final = ("train_images", "train_labels", "test_images", "test_labels", "train_groups")
 
@@ -138,13 +134,13 @@ def load(name: str, folder: str | Path | None = None) -> ImageData:
         path, read = found
         try:
             arrays = read(path)
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except sources.UNREADABLE as error:
             raise UserError(f"{path}: cannot be read as {name} ({error})") from None
         _keep(name, arrays, source=str(path))
     return _open(name)
 
 
-def get(name: str, progress: Progress) -> Path:
+def get(name: str, progress: sources.Progress) -> Path:
     """Fetch a data set into the cache, unless it is there; returns its folder in the cache.
 
     Raises:
@@ -164,8 +160,8 @@ def get(name: str, progress: Progress) -> Path:
         progress(f"{name}: trying {fetcher.title}")
         with tempfile.TemporaryDirectory(prefix="platoon-") as scratch:
             try:
-                _keep(name, fetcher.fetch(Path(scratch)), source=fetcher.title)
-            except (sources.SourceError, UserError) as error:
+                _keep(name, fetcher.fetch(Path(scratch), progress), source=fetcher.title)
+            except (sources.SourceError, UserError, *sources.UNREADABLE) as error:
                 failures.append(f"{fetcher.title}: {error}")
                 continue
         progress(f"{name}: checked, kept in {target}")
