@@ -122,7 +122,7 @@ def test_probe_margin_of_blind_pushes_is_one_half():
 def test_probe_margin_rewards_descent_and_punishes_ascent():
     cohort = make_cohort(1)
     gradient = cohort.model.loss_gradient(cohort.weights, cohort.probe_images, cohort.probe_labels)
-    both = replace(cohort, updates=np.stack([-gradient, gradient, np.zeros_like(gradient)]))
+    both = replace(cohort, updates=np.stack([-0.1 * gradient, 0.1 * gradient, 0.0 * gradient]))
     down, up, none = probe_margin(both).values
     assert down > 0.5
     assert up < 0.5

@@ -23,6 +23,7 @@ from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.simulated import MEASURE_EVERY, Parts, SimulatedCarrier
 from platoon.drivers.store import ModelStore
 from platoon.drivers.summary import Played, summarise
+from platoon.drivers.verify import verify_run
 from platoon.drivers.workers import TrainingPool
 from platoon.errors import UserError
 from platoon.learning.scores import resolve_score
@@ -67,7 +68,8 @@ def run_scenario(
     meter = Meter()
     progress.started(scenario.method, scenario.task.rounds, 0)
     with _machinery(scenario, meter, progress) as machinery:
-        directory = RunDirectory.create(out, scenario)
+        with meter.measure("start"):
+            directory = RunDirectory.create(out, scenario)
         with _session(scenario, directory, machinery, meter, progress) as session:
             return session.play(session.begin())
 
@@ -205,6 +207,7 @@ class _Session:
     def take_up(self) -> TaskState:
         """Replay the ledger and load the checkpoint that its last commit names."""
         with self._meter.measure("start"):
+            self._store.tidy()
             everybody = participants(self._scenario, self._accounts)
             self._chain = TaskChain.open(
                 self._directory.ledger, edge_servers=everybody.edge_servers, vehicles=everybody.vehicles
@@ -314,6 +317,9 @@ class _Session:
                 ended=reason,
             )
         )
+        self._progress.step(self._scenario.method, "verifying")
+        verify_run(directory.path)
+        summary["ledger"]["verified"] = True
         directory.write_json("summary.json", summary)
         directory.keep_checkpoints(set())
         return summary
@@ -376,8 +382,11 @@ def round_price(scenario: Scenario) -> Tokens:
     return Tokens(to_ppm(reward.bonus_tokens) + scenario.round.participants * to_ppm(reward.base_tokens))
 
 
-def task_rules(scenario: Scenario, method: Method, chain: TaskChain) -> TaskRules:
-    """The rules of the task's rounds."""
+def task_rules(
+    scenario: Scenario, method: Method, chain: TaskChain, retry_s: float | None = None
+) -> TaskRules:
+    """The rules of the task's rounds. ``retry_s``: the silent are asked again after so long; a network that
+    loses nothing needs no second question before the deadline."""
     config, trust = scenario.round, scenario.trust
     probation = trust.probation_slots if trust.rule == "default" and method.judged else 0
     limit = scenario.task.deadline_s
@@ -397,7 +406,7 @@ def task_rules(scenario: Scenario, method: Method, chain: TaskChain) -> TaskRule
         formulas=contract_rules(scenario, method),
         policy=config.policy,
         deadline=seconds(config.deadline_s),
-        retry_every=seconds(config.deadline_s),
+        retry_every=seconds(config.deadline_s if retry_s is None else retry_s),
         patience=seconds(config.deadline_s),
         rounds=scenario.task.rounds,
         target_accuracy=scenario.task.target_accuracy,

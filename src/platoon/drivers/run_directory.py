@@ -42,6 +42,8 @@ class RunDirectory:
             for folder in ("models", "checkpoint", "parts"):
                 (path / folder).mkdir()
             write_atomically(path / "scenario.toml", scenario.to_toml())
+            for table, schema in SCHEMAS.items():
+                pq.write_table(schema.empty_table(), path / f"{table}.parquet")
         except OSError as error:
             raise UserError(f"{path}: cannot be made a run directory ({error.strerror})") from None
         return cls(path)

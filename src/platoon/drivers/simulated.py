@@ -149,7 +149,13 @@ class SimulatedCarrier:
         with parts.meter.measure("twin"):
             parts.twin.observe(measured)
             parts.twin.attest(attested)
-            job = Job(samples=parts.samples.astype(np.float64), epochs=parts.scenario.round.epochs, bits=parts.bits)
+            config = parts.scenario.round
+            job = Job(
+                samples=parts.samples.astype(np.float64),
+                epochs=config.epochs,
+                bits=parts.bits,
+                wait_s=config.distribution_s,
+            )
             return parts.twin.forecast(job, effect.horizon, now)
 
     def _learn(self, effect: Learn) -> None:

@@ -74,6 +74,21 @@ class ModelStore:
             raise VerificationError(f"{name}: does not hold one flat int32 tensor '{TENSOR}'")
         return values
 
+    def digest(self, values: FixedPoint) -> Digest:
+        """The digest that a vector would be stored under."""
+        return digest_of(encode(values))
+
+    def read(self, name: str) -> bytes:
+        """The content of a file, unchecked."""
+        content: bytes = self._files.cat_file(f"{self._root}/{name}")
+        return content
+
+    def tidy(self) -> None:
+        """Remove what an interrupted ``put`` left."""
+        for name in self.names():
+            if name.startswith("."):
+                self._files.rm_file(f"{self._root}/{name}")
+
     def names(self) -> Iterator[str]:
         """Names of all files, sorted."""
         yield from sorted(path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False))

@@ -8,7 +8,8 @@ from platoon.records.rules import Rules, compute_products, compute_weights
 
 
 def merge_weights(updates: Sequence[RecordedUpdate], rules: Rules) -> Mapping[VehicleId, int]:
-    """Integer weights that sum to 2^20, by vehicle in the contract's order; empty where no update may enter."""
+    """Integer weights that sum to 2^20, by vehicle in id order; empty where no update may enter."""
+    updates = sorted(updates, key=lambda update: update.vehicle)
     products = compute_products(
         rules,
         [update.reputation_before for update in updates],

@@ -169,8 +169,8 @@ def compute_products(
 def compute_weights(products: Sequence[int]) -> list[int]:
     """Weights in proportion to the products, in integers that sum to exactly 2^20.
 
-    Largest remainder: floors first, then one each to the largest remainders, ties to the earlier position (the
-    canonical order is ascending by vehicle address). A product of 0 weighs 0.
+    Largest remainder: floors first, then one each to the largest remainders, ties to the earlier position
+    (updates stand in the order of their vehicles' ids). A product of 0 weighs 0.
 
     Raises:
         ValueError: a negative product, or none that is positive.

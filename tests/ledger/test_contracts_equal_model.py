@@ -1,0 +1,242 @@
+"""The contracts in the EVM and the reference in plain integers say the same to arbitrary calls.
+
+Hypothesis drives every public function of all four contracts, mostly with arguments that fit the state, and else
+with arbitrary ones. Whatever comes: no crash, the same events or the same reason, nothing changed by a rejected call,
+and no token made or lost.
+"""
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from platoon.ledger.contracts import CONTRACTS, ContractSet, load_artefact
+from platoon.ledger.evm import Machine
+from platoon.ledger.model import Model, write_rules
+from platoon.ledger.model_accounts import Rejected
+from platoon.ledger.model_training import Phase
+from platoon.nouns import Digest
+from platoon.records.rules import MAX_TOKENS, Payment, Rule, Rules, WeightRule
+from platoon.records.signing import sign_update, simulated_account
+
+CHAIN_ID = 7400
+OPERATOR = simulated_account(2, "operator", 0)
+PUBLISHER = simulated_account(2, "publisher", 0)
+SERVERS = [simulated_account(2, "edge server", i) for i in range(4)]
+VEHICLES = [simulated_account(2, "vehicle", i) for i in range(4)]
+STRANGER = simulated_account(2, "stranger", 0)
+EVERYBODY = [OPERATOR, PUBLISHER, *SERVERS, *VEHICLES, STRANGER]
+SET = ContractSet(OPERATOR.address)
+SUPPLY = 1_000_000
+
+ppm = st.integers(0, 1_000_000) | st.sampled_from([0, 1, 400_000, 500_000, 1_000_000])
+tokens = st.integers(0, 10_000) | st.sampled_from([0, 1, SUPPLY, MAX_TOKENS])
+words = st.integers(0, 2**256 - 1) | st.integers(0, 3)
+digests = st.integers(0, 3).map(lambda i: Digest(bytes([i]) * 32))
+accounts = st.sampled_from([*(account.address for account in EVERYBODY), *SET.addresses.values(), bytes(20)])
+rules = st.builds(
+    Rules,
+    rule=st.sampled_from(Rule),
+    weights=st.just(WeightRule.TRUST),
+    payment=st.sampled_from(Payment),
+    beta=ppm,
+    rho_min=ppm,
+    start=ppm.filter(bool),
+    threshold=st.integers(-1_000_000, 1_000_000),
+    penalty=ppm,
+    pool=tokens,
+    base=tokens,
+    bonus=tokens,
+)
+
+
+class Pair:
+    """A machine with the contracts, and the model, set up alike."""
+
+    def __init__(self, rules: Rules) -> None:
+        at = SET.addresses
+        constructors: list[tuple[Any, ...]] = [
+            (),
+            (),
+            (at["Registry"], at["Token"], PUBLISHER.address),
+            (at["Registry"], at["Escrow"], PUBLISHER.address, b"\x01" * 32, write_rules(rules)),
+        ]
+        self.machine = Machine(CHAIN_ID)
+        for i, arguments in enumerate(constructors):
+            call = SET.deployment(i, arguments)
+            assert self.machine.execute(OPERATOR.address, None, call.data, call.gas).ok
+        self.model = Model(SET, CHAIN_ID, constructors)
+        self.both(OPERATOR, "Registry", "register", 1, [server.address for server in SERVERS])
+        self.both(OPERATOR, "Registry", "register", 2, [vehicle.address for vehicle in VEHICLES])
+        self.both(OPERATOR, "Registry", "register", 3, [PUBLISHER.address])
+        self.both(OPERATOR, "Token", "mint", PUBLISHER.address, SUPPLY)
+        self.both(OPERATOR, "Escrow", "bind", at["Training"])
+        self.both(PUBLISHER, "Token", "approve", at["Escrow"], SUPPLY)
+        self.both(PUBLISHER, "Escrow", "fund", SUPPLY // 10)
+        for server in SERVERS:
+            self.both(server, "Training", "commit_probe", b"\x07" * 32)
+
+    def both(self, account: Any, contract: str, name: str, *arguments: Any) -> bool:
+        """One call to both; whether it went through."""
+        call = SET.call(contract, name, *arguments)
+        before = self.read()
+        execution = self.machine.execute(account.address, SET.addresses[contract], call.data, call.gas)
+        outcome = self.model.apply(account.address, contract, name, arguments)
+        assert (execution.ok, execution.error) == (outcome.ok, outcome.error), (contract, name, arguments)
+        assert tuple(SET.decode_log(log) for log in execution.logs) == outcome.events
+        after = self.read()
+        assert execution.ok or after == before
+        self.compare(after)
+        return execution.ok
+
+    def view(self, contract: str, name: str, *arguments: Any) -> Any:
+        """What a view returns."""
+        call = SET.call(contract, name, *arguments)
+        values = SET.decode_output(call, self.machine.read(SET.addresses[contract], call.data))
+        return values[0] if len(values) == 1 else values
+
+    def read(self) -> dict[str, Any]:
+        """What the contracts say of their state."""
+        holders = [*(account.address for account in EVERYBODY), *SET.addresses.values()]
+        plain = ("round", "phase", "model", "closed", "final", "seats", "updates")
+        return {
+            "balances": self.view("Token", "balances", holders),
+            "reputations": self.view("Training", "reputations", [vehicle.address for vehicle in VEHICLES]),
+            "members": self.view("Registry", "members"),
+            "roles": [self.view("Registry", "role", account.address) for account in EVERYBODY],
+            **{name: self.view("Training", name) for name in plain},
+        }
+
+    def compare(self, said: dict[str, Any]) -> None:
+        """The contracts' state is the model's, and every token is somewhere."""
+        model, training = self.model, self.model.training
+        holders = [*(account.address for account in EVERYBODY), *SET.addresses.values()]
+        assert said["balances"] == tuple(model.token.balance(holder) for holder in holders)
+        assert sum(said["balances"]) == model.token.supply == self.view("Token", "totalSupply")
+        assert said["reputations"] == tuple(training.reputation(vehicle.address) for vehicle in VEHICLES)
+        assert said["roles"] == [model.registry.roles.get(account.address, 0) for account in EVERYBODY]
+        assert (said["round"], said["phase"]) == (training.open.round, training.open.phase)
+        assert (said["final"], said["closed"]) == (training.open.final, training.closed)
+        assert said["model"] == (training.open.model or training.model)
+
+
+@st.composite
+def arbitrary_calls(draw: st.DrawFn) -> tuple[str, str, tuple[Any, ...]]:
+    """Any public function with any arguments of the right types."""
+    by_type = {
+        "uint256": words,
+        "int256": st.integers(-(2**255), 2**255 - 1),
+        "address": accounts,
+        "bytes32": digests,
+    }
+    functions = [
+        function
+        for name in CONTRACTS
+        for function in load_artefact(name).functions.values()
+        if not function.is_view
+    ]
+    function = draw(st.sampled_from(sorted(functions, key=lambda f: (f.contract, f.name))))
+    arguments = []
+    for codec in function.inputs.codecs:
+        element = codec.signature.removesuffix("[]")
+        if element.startswith("("):
+            value = st.tuples(*(by_type[part] for part in element[1:-1].split(",")))
+        else:
+            value = by_type[element]
+        arguments.append(draw(st.lists(value, max_size=3) if codec.is_array else value))
+    return function.contract, function.name, tuple(arguments)
+
+
+@st.composite
+def fitting_calls(draw: st.DrawFn, pair: Pair) -> tuple[Any, str, str, tuple[Any, ...]]:
+    """A call that the state could take: mostly what comes next in the round, now and then something beside it."""
+    training = pair.model.training
+    number, server = training.open.round, draw(st.sampled_from(SERVERS))
+    if draw(st.integers(0, 9)) == 0:
+        return draw(
+            st.one_of(
+                st.tuples(st.just(OPERATOR), st.just("Registry"), st.just("revoke"), st.tuples(accounts)),
+                st.tuples(st.just(PUBLISHER), st.just("Escrow"), st.just("fund"), st.tuples(tokens)),
+                st.tuples(
+                    st.sampled_from(EVERYBODY),
+                    st.just("Token"),
+                    st.just("transfer"),
+                    st.tuples(accounts, tokens),
+                ),
+                st.just((PUBLISHER, "Training", "close", ())),
+            )
+        )
+    step = draw(st.sampled_from(STEPS[training.open.phase]))
+    arguments: list[Any] = [number]
+    if step == "record":
+        arguments.append(draw(records(training.task, number)))
+    elif step == "score":
+        values = [draw(st.integers(-1_000_000, 1_000_000)) for _ in training.open.updates]
+        arguments += [read_updates_digest(training), values, draw(ppm)]
+    elif step == "vote":
+        arguments.append(Digest(bytes([draw(st.sampled_from([2, 2, 2, 3]))]) * 32))
+    return server, "Training", step, tuple(arguments)
+
+
+STEPS = {
+    Phase.RECORDING: ["record", "record", "record", "score", "judge"],
+    Phase.SCORING: ["score", "score", "judge"],
+    Phase.JUDGED: ["vote", "vote", "settle"],
+}
+
+
+def read_updates_digest(training: Any) -> Digest:
+    """What a score must name: the digest of the set that it would close, or has closed."""
+    try:
+        return training._close_recording()[1].updates_digest
+    except Rejected:
+        return Digest(bytes(32))
+
+
+@st.composite
+def records(draw: st.DrawFn, task: Digest, number: int) -> list[tuple[Any, ...]]:
+    """Genuine updates of some vehicles (and of a stranger), ascending by address."""
+    chosen = draw(st.lists(st.sampled_from([*VEHICLES, STRANGER]), unique_by=lambda a: a.address, max_size=4))
+    entries = []
+    for account in sorted(chosen, key=lambda a: a.address):
+        samples = draw(st.sampled_from([1, 300, 2**32 - 1]))
+        update = sign_update(account, task, round=number, digest=draw(digests), samples=samples)
+        r, s = (int.from_bytes(update.signature[i : i + 32], "big") for i in (0, 32))
+        entries.append((update.vehicle, update.digest, samples, update.signature[64], r, s))
+    return entries
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(rules=rules, data=st.data())
+def test_contracts_and_model_agree_on_whatever_is_called(rules, data):
+    pair = Pair(rules)
+    for _ in range(data.draw(st.integers(5, 40))):
+        if data.draw(st.integers(0, 3)) == 0:
+            contract, name, arguments = data.draw(arbitrary_calls())
+            pair.both(data.draw(st.sampled_from(EVERYBODY)), contract, name, *arguments)
+        else:
+            account, contract, name, arguments = data.draw(fitting_calls(pair))
+            pair.both(account, contract, name, *arguments)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rules=rules, data=st.data())
+def test_contracts_and_model_agree_over_whole_rounds(rules, data):
+    pair = Pair(rules)
+    for number in range(1, data.draw(st.integers(2, 4))):
+        entries = data.draw(records(pair.model.training.task, number))
+        assert pair.both(SERVERS[0], "Training", "record", number, entries)
+        for server in SERVERS[1:]:
+            assert pair.both(server, "Training", "record", number, [])
+        known = pair.model.training.open.updates
+        if rules.rule is not Rule.NONE and known:
+            _, closed = pair.model.training._close_recording()
+            for server in SERVERS[: data.draw(st.integers(3, 4))]:
+                values = [data.draw(st.integers(-1_000_000, 1_000_000)) for _ in known]
+                pair.both(server, "Training", "score", number, closed.updates_digest, values, data.draw(ppm))
+        assert pair.both(SERVERS[0], "Training", "judge", number)
+        for server in SERVERS[1:]:
+            pair.both(server, "Training", "vote", number, b"\x02" * 32)
+        assert pair.both(SERVERS[0], "Training", "settle", number)

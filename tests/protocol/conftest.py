@@ -1,0 +1,115 @@
+"""A toy task: real contracts and signatures, integer updates, any network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from platoon.drivers.event_loop import EventLoop
+from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
+from platoon.drivers.run import OBSERVE_S, contract_rules, participants, simulated_accounts, task_rules
+from platoon.drivers.store import ModelStore
+from platoon.ledger.task_chain import TaskChain
+from platoon.nouns import Digest, EdgeServerId, Instant, Tokens, VehicleId, seconds, to_ppm
+from platoon.protocol import peers
+from platoon.protocol.messages import edge_server_peer, vehicle_peer
+from platoon.protocol.methods import find_method
+from platoon.protocol.records import RoundRecord
+from platoon.protocol.rules import TaskState
+from platoon.protocol.task import play_task
+from platoon.scenario import Scenario
+
+TOY = {
+    "name": "toy",
+    "seed": 5,
+    "fleet": {"vehicles": 9, "malicious_share": 0.34},
+    "radio": {"rsus": 4},
+    "round": {"participants": 5, "deadline_s": 30.0},
+    "task": {"rounds": 4},
+    "trust": {"threshold": 0.3},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """A toy task that has been played."""
+
+    chain: TaskChain
+    records: list[RoundRecord]
+    reason: str
+    final: TaskState
+
+    @property
+    def agreed(self) -> tuple[object, ...]:
+        """What all must agree on, whatever the network did: models, reputations, balances, escrow."""
+        return (
+            [record.settled.merged.model for record in self.records],
+            self.chain.reputations().tolist(),
+            self.chain.balances().tolist(),
+            self.chain.escrow_left(),
+        )
+
+
+Play = Callable[..., Played]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Plays a toy task to its end."""
+    count = 0
+
+    def play_toy(
+        network: Network | None = None,
+        faults: Faults | None = None,
+        overrides: dict[str, object] | None = None,
+        retry_s: float = 2.0,
+    ) -> Played:
+        nonlocal count
+        count += 1
+        scenario = Scenario.from_table(TOY, overrides)
+        return play_scenario(
+            scenario, tmp_path / f"{count}.sqlite", network or Network(), faults or Faults(), retry_s
+        )
+
+    return play_toy
+
+
+def play_scenario(
+    scenario: Scenario, path: Path, network: Network, faults: Faults, retry_s: float
+) -> Played:
+    method = find_method(scenario.method)
+    accounts = simulated_accounts(scenario)
+    store = ModelStore(f"memory://{path.as_posix()}")
+    model = store.put(np.zeros(PARAMETERS, dtype=np.int32))
+    servers = [EdgeServerId(i) for i in range(scenario.radio.rsus)]
+    chain = TaskChain.create(
+        path,
+        chain_id=scenario.ledger.chain_id,
+        participants=participants(scenario, accounts),
+        rules=contract_rules(scenario, method),
+        model=model,
+        escrow=Tokens(to_ppm(scenario.task.escrow_tokens)),
+        probes=[Digest(bytes([1 + server]) * 32) for server in servers] if method.judged else [],
+    )
+    chain.commit("")
+    rules = task_rules(scenario, method, chain, retry_s=retry_s)
+    parts = ToyParts(
+        seed=scenario.seed,
+        accounts=accounts,
+        chain=chain,
+        store=store,
+        samples=rules.samples,
+        honest=np.arange(scenario.fleet.vehicles) % 3 != 0,
+        network=network,
+        faults=faults,
+    )
+    actors = {vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i)) for i in range(scenario.fleet.vehicles)} | {
+        edge_server_peer(server): peers.edge_server(server, rules, chain.calls) for server in servers
+    }
+    nobody = np.full(scenario.fleet.vehicles, -1, dtype=np.int64)
+    state = TaskState(
+        round=1, now=Instant(seconds(OBSERVE_S)), model=model, accuracy=None, last_chosen=nobody, last_judged=nobody
+    )
+    reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(play_task(rules, state))
+    return Played(chain=chain, records=parts.records, reason=reason, final=final)
