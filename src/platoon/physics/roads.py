@@ -8,6 +8,7 @@ decided once per scene for every sample and RSU, so that a step of the simulatio
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import shapely
@@ -53,6 +54,8 @@ class RoadMap:
     sample_heading: Floats
     """(S,) driving direction, radians counter-clockwise from east."""
     tree: cKDTree = field(repr=False)
+    _remembered: dict[bytes, Any] = field(default_factory=dict, repr=False)
+    """Area and visibility, once computed: world and twin ask for the same."""
 
     @classmethod
     def build(
@@ -132,7 +135,15 @@ class RoadMap:
         return self.samples[rows] + shift[:, None] * along, rows, heading
 
     def compute_area(self) -> shapely.Geometry:
-        """The road area: roads and turns widened up to the buildings, as one polygon or several."""
+        """The road area: roads and turns widened up to the buildings, as one polygon or several; prepared."""
+        if b"area" not in self._remembered:
+            joined = self._join_roads()
+            shapely.prepare(joined)
+            self._remembered[b"area"] = joined
+        area: shapely.Geometry = self._remembered[b"area"]
+        return area
+
+    def _join_roads(self) -> shapely.Geometry:
         lines = [*self.polylines, *self._compute_turns()]
         reach = np.concatenate([self._reach(), self._turn_reach()])
         shapes = [shapely.LineString(line) for line in lines]
@@ -158,11 +169,17 @@ class RoadMap:
 
         An RSU that does not stand on the road area (behind a facade) sees nothing.
         """
+        places: Floats = np.ascontiguousarray(rsus, dtype=np.float64).reshape(-1, 2)
+        key = b"visibility" + places.tobytes()
+        if key not in self._remembered:
+            self._remembered[key] = self._compute_visibility(places)
+        return np.asarray(self._remembered[key]).copy()
+
+    def _compute_visibility(self, rsus: Floats) -> Bools:
         area = self.compute_area()
-        shapely.prepare(area)
         picture = _Raster([*self.polylines, *self._compute_turns()], float(self._reach().max()))
         visible = np.zeros((len(self.samples), len(rsus)), dtype=np.bool_)
-        for column, rsu in enumerate(np.asarray(rsus, dtype=np.float64)):
+        for column, rsu in enumerate(rsus):
             rows = picture.find_possible(self.samples, rsu)
             ends = np.broadcast_to(rsu, (len(rows), 2))
             lines = shapely.linestrings(np.stack([self.samples[rows], ends], axis=1))

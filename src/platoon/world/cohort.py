@@ -115,7 +115,7 @@ class Cohort:
             needed = np.ceil(self.bits[uploading] / shared[uploading] * SECOND)
             done_at[uploading] = now + np.minimum(needed, end - now + 1).astype(np.int64)
             begins = self.computed[self.computed > now]
-            then = min(end, *done_at.tolist(), *begins.tolist())
+            then = min([end, *done_at.tolist(), *begins.tolist()])
             self.bits = np.maximum(self.bits - shared * ((then - now) / SECOND), 0.0)
             self.air = self.air + np.where(uploading, then - now, 0)
             done = done_at == then

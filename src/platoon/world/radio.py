@@ -177,7 +177,6 @@ def place_rsus(road_map: RoadMap, count: int, radius_m: float) -> Floats:
     if count <= MANY_RSUS:
         chosen = _exchange(costs, places, chosen, LINE_COST * UNCOVERED_COST * costs.shape[1])
     area = road_map.compute_area()
-    shapely.prepare(area)
     return np.array([_move_to_corner(places[row], area, turn) for turn, row in enumerate(sorted(chosen))])
 
 

@@ -134,10 +134,9 @@ class World:
 
     def abandon_round(self) -> Mapping[VehicleId, float]:
         """Forget who has not arrived; returns the joules that each of them has spent."""
-        share = (self.now - self._cohort.started) / np.maximum(
-            1, self._cohort.computed - self._cohort.started
-        )
-        spent = self._compute_joules(np.clip(share, 0.0, 1.0))
+        started, computed = self._cohort.started, self._cohort.computed
+        share = np.clip((self.now - started) / np.maximum(1, computed - started), 0.0, 1.0)
+        spent = self._compute_joules(share)
         late = {VehicleId(int(v)): float(j) for v, j in zip(self._cohort.vehicle, spent, strict=True)}
         late |= {arrival.vehicle: arrival.energy_j for arrival in self._arrived}
         self._forget_cohort()
