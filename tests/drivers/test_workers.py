@@ -118,10 +118,21 @@ def test_invalid_training_that_diverges_names_the_key():
     with (
         TrainingPool(wild, DATA, workers=2) as pool,
         pytest.raises(
-            UserError, match=r"round\.learning_rate = 1e\+30: vehicle \d+'s training diverged in round 5"
+            UserError, match=r"round\.learning_rate = 1e\+30: vehicle 6's training diverged in round 5"
         ),
     ):
-        pool.train(5, pool.initial_model, [0, 1, 2, 3])
+        pool.train(5, pool.initial_model, [6, 1, 2, 3])
+
+
+def test_a_fault_leaves_no_answer_behind():
+    """Two workers, the second piece of work fails: what the first one was doing must not be taken for the answer
+    to the next question."""
+    with TrainingPool(SCENARIO, DATA, workers=2) as pool:
+        accuracy, _ = pool.evaluate(pool.initial_model)
+        for _ in range(3):
+            with pytest.raises(WorkerError, match="IndexError"):
+                pool.train(1, pool.initial_model, [0, 10_000_000_000, 1, 2])
+            assert pool.evaluate(pool.initial_model)[0] == accuracy
 
 
 def test_a_fault_in_a_worker_is_one_error_with_its_trace(pool):

@@ -51,6 +51,9 @@ class TrainedUpdate:
 
 
 Request = tuple[str, tuple[Any, ...]]
+"""A method of ``worker.Worker`` and its arguments."""
+Outcome = tuple[Any, float] | Exception
+"""Its result and the CPU seconds it took, or what went wrong."""
 
 
 class TrainingPool:
@@ -147,12 +150,17 @@ class TrainingPool:
         """Put one request to every worker; answers in the order of workers."""
         for worker in self._workers:
             worker.ask(request)
-        return [worker.answer() for worker in self._workers]
+        outcomes = [worker.answer() for worker in self._workers]
+        return [_value(outcome) for outcome in outcomes]
 
     def _gather(self, requests: Iterable[Request]) -> list[tuple[Any, float]]:
-        """Have requests done by whichever worker is free; answers in the order of requests."""
+        """Have requests done by whichever worker is free; answers in the order of requests.
+
+        After a fault nothing new is asked, but every answer that is under way is awaited: no later request may
+        read it. The fault of the first request is raised, whichever came first.
+        """
         waiting = deque(enumerate(requests))
-        answers: list[tuple[Any, float]] = [(None, 0.0)] * len(waiting)
+        outcomes: dict[int, Outcome] = {}
         busy: dict[Connection, tuple[_Worker, int]] = {}
         idle = list(self._workers)
         while waiting or busy:
@@ -164,9 +172,11 @@ class TrainingPool:
             for ready in wait(list(busy)):
                 assert isinstance(ready, Connection)
                 worker, number = busy.pop(ready)
-                answers[number] = worker.answer()
+                outcomes[number] = worker.answer()
                 idle.append(worker)
-        return answers
+                if isinstance(outcomes[number], Exception):
+                    waiting.clear()
+        return [_value(outcomes[number]) for number in sorted(outcomes)]
 
 
 class _Worker:
@@ -199,15 +209,15 @@ class _Worker:
         except (BrokenPipeError, ConnectionResetError):
             raise self._death() from None
 
-    def answer(self) -> tuple[Any, float]:
+    def answer(self) -> "Outcome":
         try:
             kind, result, cpu_seconds = self.connection.recv()
         except (EOFError, ConnectionResetError):
-            raise self._death() from None
+            return self._death()
         if kind == "refused":
-            raise UserError(result)
+            return UserError(result)
         if kind == "failed":
-            raise WorkerError(f"worker {self._number} failed in {self._doing}:\n{result}")
+            return WorkerError(f"worker {self._number} failed in {self._doing}:\n{result}")
         return result, cpu_seconds
 
     def end(self) -> None:
@@ -218,6 +228,12 @@ class _Worker:
     def _death(self) -> WorkerError:
         code = self._process.wait()
         return WorkerError(f"worker {self._number} died in {self._doing} (exit code {code})")
+
+
+def _value(outcome: Outcome) -> tuple[Any, float]:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def to_portable(data: ImageData) -> dict[str, Any]:
