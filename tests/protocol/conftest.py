@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from platoon.drivers.event_loop import EventLoop
 from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
 from platoon.drivers.run import OBSERVE_S, contract_rules, participants, simulated_accounts, task_rules
@@ -75,9 +76,7 @@ def play(tmp_path: Path) -> Play:
     return play_toy
 
 
-def play_scenario(
-    scenario: Scenario, path: Path, network: Network, faults: Faults, retry_s: float
-) -> Played:
+def play_scenario(scenario: Scenario, path: Path, network: Network, faults: Faults, retry_s: float) -> Played:
     method = find_method(scenario.method)
     accounts = simulated_accounts(scenario)
     store = ModelStore(f"memory://{path.as_posix()}")
@@ -104,12 +103,17 @@ def play_scenario(
         network=network,
         faults=faults,
     )
-    actors = {vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i)) for i in range(scenario.fleet.vehicles)} | {
-        edge_server_peer(server): peers.edge_server(server, rules, chain.calls) for server in servers
-    }
+    actors = {
+        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i)) for i in range(scenario.fleet.vehicles)
+    } | {edge_server_peer(server): peers.edge_server(server, rules, chain.calls) for server in servers}
     nobody = np.full(scenario.fleet.vehicles, -1, dtype=np.int64)
     state = TaskState(
-        round=1, now=Instant(seconds(OBSERVE_S)), model=model, accuracy=None, last_chosen=nobody, last_judged=nobody
+        round=1,
+        now=Instant(seconds(OBSERVE_S)),
+        model=model,
+        accuracy=None,
+        last_chosen=nobody,
+        last_judged=nobody,
     )
     reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(play_task(rules, state))
     return Played(chain=chain, records=parts.records, reason=reason, final=final)

@@ -4,14 +4,13 @@ leads to the same models, reputations and payments as a perfect one."""
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.protocol.conftest import Play
+
 from platoon.drivers.lossy import Faults, Network
 from platoon.errors import HaltedError
 from platoon.nouns import EdgeServerId, VehicleId, seconds
-from tests.protocol.conftest import Play
 
-MANY = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MANY = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @MANY
@@ -39,7 +38,9 @@ def test_a_tolerated_edge_server_may_be_dead(play: Play) -> None:
     """One of four is silent: what reached it is lost, the others settle every round."""
     played = play(faults=Faults(dead=frozenset({EdgeServerId(2)})))
     assert [record.outcome for record in played.records] == ["merged"] * 4
-    recorded = {update.edge_server for record in played.records for update in record.settled.merged.judged.updates}
+    recorded = {
+        update.edge_server for record in played.records for update in record.settled.merged.judged.updates
+    }
     assert EdgeServerId(2) not in recorded
 
 
@@ -65,15 +66,14 @@ def test_no_majority_halts(play: Play) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "outcome", "arrived"), [("drop", "merged", 4), ("void", "void: 1 of 5 missing", 4), ("wait", "merged", 4)]
+    ("policy", "outcome", "arrived"),
+    [("drop", "merged", 4), ("void", "void: 1 of 5 missing", 4), ("wait", "merged", 4)],
 )
 def test_round_policies(play: Play, policy: str, outcome: str, arrived: int) -> None:
     """A vehicle drives away with the model."""
     everybody = play()
     gone = VehicleId(everybody.records[0].cohort.vehicles[1])
-    played = play(
-        faults=Faults(gone=frozenset({gone})), overrides={"round.policy": policy, "task.rounds": 1}
-    )
+    played = play(faults=Faults(gone=frozenset({gone})), overrides={"round.policy": policy, "task.rounds": 1})
     record = played.records[0]
     assert record.outcome == outcome
     assert len(record.arrivals.updates) == arrived

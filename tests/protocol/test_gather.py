@@ -1,6 +1,7 @@
 """Timelines of asking many over a bad network: events in, effects out, one comment per event."""
 
 import pytest
+
 from platoon.nouns import Duration, EdgeServerId, Instant
 from platoon.protocol.effects import Received, Send, TimeReached, Wait
 from platoon.protocol.gather import NOT_MINE, Gathered, gather

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from platoon import Scenario, run
 
 pytestmark = [pytest.mark.sumo]
@@ -11,7 +12,15 @@ pytestmark = [pytest.mark.sumo]
 def test_two_runs_and_two_workers_agree(scenario: Scenario, tmp_path: Path) -> None:
     first = run(scenario, tmp_path / "first")
     second = run(scenario.model_copy(update={"workers": 2}), tmp_path / "second")
-    for key in ("accuracy", "model_digest", "score_auc", "malicious_weight", "dropped", "rewards", "forecast"):
+    for key in (
+        "accuracy",
+        "model_digest",
+        "score_auc",
+        "malicious_weight",
+        "dropped",
+        "rewards",
+        "forecast",
+    ):
         assert first[key] == second[key], key
     assert first["ledger"]["head"] == second["ledger"]["head"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from platoon import Scenario, run
 from platoon.drivers.run import resume_run
 from platoon.drivers.verify import verify_run

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.runs.conftest import SMALL
+
 from platoon import Scenario, run
 from platoon.drivers.verify import verify_run
 from platoon.errors import UserError, VerificationError
 from platoon.rng import stream
-
-from tests.runs.conftest import SMALL
 
 pytestmark = pytest.mark.sumo
 
@@ -40,8 +40,11 @@ def flip(path: Path, position: int, bit: int) -> None:
 def log_of(path: Path) -> list[tuple[object, ...]]:
     """Every value of the block log."""
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-        tables = [row[0] for row in database.execute("select name from sqlite_master where type = 'table' order by 1")]
-        return [row for table in tables for row in database.execute(f"select * from {table} order by 1, 2")]  # noqa: S608
+        tables = [
+            row[0]
+            for row in database.execute("select name from sqlite_master where type = 'table' order by 1")
+        ]
+        return [row for table in tables for row in database.execute(f"select * from {table} order by 1, 2")]
 
 
 def test_accepts_an_honest_run(played: Path) -> None:

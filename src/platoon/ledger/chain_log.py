@@ -141,9 +141,16 @@ class ChainLog:
 
     def _rows(self, query: str, values: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._database.execute(query, values)
+            cursor = self._database.execute(query, values)
+            row = cursor.fetchone()
         except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
             raise VerificationError(f"the ledger's file is corrupt ({error})") from None
+        while row is not None:
+            yield row
+            try:
+                row = cursor.fetchone()
+            except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
+                raise VerificationError(f"the ledger's file is corrupt ({error})") from None
 
 
 def _decode_list(data: bytes) -> tuple[bytes, ...]:
