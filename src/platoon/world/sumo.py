@@ -80,7 +80,6 @@ class SumoTraffic:
         if not self._walks.possible:
             raise UserError(f"{files.source}: no roads on which cars can circulate")
         self._names = [f"platoon.{row}" for row in range(vehicles)]
-        self._rows = {name: row for row, name in enumerate(self._names)}
         self._start()
         self._populate()
 
@@ -103,10 +102,11 @@ class SumoTraffic:
         """One second of SUMO, then routes that are about to run out are extended."""
         libsumo.simulationStep()
         self._second += 1
-        for name in sorted(libsumo.simulation.getArrivedIDList()):
-            if name in self._rows:
-                self._enter_again(self._rows[name])
-        self._look()
+        try:
+            self._look()
+        except libsumo.TraCIException:  # somebody is not known to SUMO any more
+            self._enter_missing()
+            self._look()
         for row in np.flatnonzero(self._present & (self._due <= self._second)).tolist():
             self._extend(row)
 
@@ -181,8 +181,15 @@ class SumoTraffic:
             name, route, VEHICLE_TYPE, departPos="random_free", departSpeed="max", departLane="best"
         )
 
+    def _enter_missing(self) -> None:
+        """Vehicles that SUMO has let go (arrived, or removed by the scenario's own rules) enter again."""
+        known = {*libsumo.vehicle.getIDList(), *libsumo.vehicle.getLoadedIDList()}
+        for row, name in enumerate(self._names):
+            if name not in known:
+                self._enter_again(row)
+
     def _enter_again(self, row: int) -> None:
-        """SUMO took the vehicle off the road: it enters again on the road where it was last seen."""
+        """Let a vehicle enter on the road where it was last seen."""
         rng = stream(self._seed, "enter again", row, self._extensions[row])
         sample = self.road_map.nearest(self._positions[row : row + 1])[0]
         road = int(self.road_map.sample_edge[sample])
