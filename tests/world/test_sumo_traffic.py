@@ -2,8 +2,11 @@
 
 import contextlib
 import hashlib
+import os
+import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,6 +211,13 @@ def test_signals(grid: Scenario, scratch: Path, signals: str) -> None:
     assert kinds == {"actuated": {actuated}, "static": {static}, "none": set()}[signals]
 
 
+def test_fixed_signals_are_not_all_in_step(tmp_path: Path) -> None:
+    text = prepare_network(Roads(streets=4, signals="static"), tmp_path).net.read_text()
+    offsets = re.findall(r'<tlLogic id="[^"]*" type="static" programID="0" offset="(\d+)">', text)
+    assert len(offsets) == 16
+    assert len(set(offsets)) > 8
+
+
 def test_a_grid_is_made_once_and_without_a_date(tmp_path: Path) -> None:
     one = prepare_network(Roads(streets=3), tmp_path / "one").net
     other = prepare_network(Roads(streets=3), tmp_path / "other").net
@@ -356,3 +366,39 @@ def test_invalid_checkpoints_of_traffic(grid: Scenario, scratch: Path, tmp_path:
             traffic.restore(tmp_path)
         traffic.close()
         traffic.close()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("entry", ["acosta/acosta_buslanes.net.xml", "acosta/run.sumocfg"])
+def test_bologna(tmp_path: Path, entry: str) -> None:
+    """A real city, with and without its rush hour: everybody drives, RSUs see along streets, runs repeat."""
+    if "PLATOON_DATA" not in os.environ:
+        pytest.skip("PLATOON_DATA names no folder with sumo-bologna")
+    archive = Path(os.environ["PLATOON_DATA"]) / "sumo-bologna" / "bologna.tar.xz"
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    path = tmp_path / "bologna" / entry
+    files = sorted(path.parent.iterdir())
+    scenario = Scenario.from_table(
+        {
+            "roads": {"sumo_config": str(path), "warmup_s": 30},
+            "fleet": {"vehicles": 30},
+            "radio": {"carrier_ghz": 5.9},
+        }
+    )
+    world = World(scenario, tmp_path / "scratch")
+    try:
+        assert world.present().all()
+        sees = world.road_map.visibility(world.rsus).mean(axis=0)
+        assert ((sees > 0.0) & (sees < 0.5)).all()
+        world.advance(Instant(seconds(8.6)))
+        world.save(tmp_path / "checkpoint")
+        world.advance(Instant(seconds(40.0)))
+        expected = world.positions()
+        assert 5.0 < world.achieved_speed_kmh < 60.0
+        world.restore(tmp_path / "checkpoint")
+        world.advance(Instant(seconds(40.0)))
+        assert (world.positions() == expected).all()
+    finally:
+        world.close()
+    assert sorted(path.parent.iterdir()) == files

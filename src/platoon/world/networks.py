@@ -16,8 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from platoon.errors import UserError
+from platoon.rng import stream
 from platoon.scenario import Roads
 
+SIGNAL_CYCLE_S = 90
 NOTHING = "/dev/null"
 READERS = ("rerouter", "variableSpeedSign")
 """Elements of additional files whose ``file`` is read, not written."""
@@ -89,7 +91,8 @@ def _make_grid(roads: Roads, scratch: Path) -> Path:
         )
         if done.returncode != 0:
             raise UserError(f"netgenerate cannot make the grid: {explain_sumo_output(done.stderr)}")
-        unfinished.write_text(_strip_comments(unfinished.read_text(encoding="utf-8")), encoding="utf-8")
+        text = _stagger_signals(_strip_comments(unfinished.read_text(encoding="utf-8")))
+        unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
     return path
 
@@ -115,6 +118,16 @@ def _grid_options(roads: Roads) -> list[str]:
 def _strip_comments(text: str) -> str:
     """SUMO writes the hour and the paths of the making into a comment: without it equal grids are equal files."""
     return re.sub(r"<!--.*?-->", "", text, count=1, flags=re.DOTALL)
+
+
+def _stagger_signals(text: str) -> str:
+    """Give every signal of a fixed programme its own offset: all in step, they stop half the city at a time."""
+
+    def shift(found: re.Match[str]) -> str:
+        offset = int(stream(0, "signal offset", found["id"]).integers(SIGNAL_CYCLE_S))
+        return found[0].replace('offset="0"', f'offset="{offset}"')
+
+    return re.sub(r'<tlLogic id="(?P<id>[^"]*)" type="static"[^>]*>', shift, text)
 
 
 def _read_configuration(path: Path, scratch: Path) -> NetworkFiles:

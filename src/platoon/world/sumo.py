@@ -286,7 +286,7 @@ def _read_network(files: NetworkFiles) -> Any:
     try:
         network = sumolib.net.readNet(str(files.net))
     except Exception as error:  # sumolib raises whatever its parsing stumbles over
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{files.source}: cannot be read as a SUMO network ({reason})") from None
     if not network.getEdges():
         raise UserError(f"{files.source}: no SUMO network with roads")
