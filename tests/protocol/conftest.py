@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from platoon.drivers.assembly import OBSERVE_S, contract_rules, participants, simulated_accounts, task_rules
 from platoon.drivers.event_loop import EventLoop
 from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
-from platoon.drivers.run import OBSERVE_S, contract_rules, participants, simulated_accounts, task_rules
 from platoon.drivers.store import ModelStore
 from platoon.ledger.task_chain import TaskChain
 from platoon.nouns import Digest, EdgeServerId, Instant, Tokens, VehicleId, seconds, to_ppm

@@ -27,6 +27,7 @@ def verify_run(path: Path) -> dict[str, Any]:
         VerificationError: the first thing that does not match.
     """
     directory = RunDirectory.open(path)
+    scenario = directory.scenario
     store = ModelStore(str(directory.models.resolve()))
     verifier = _Verifier(store)
     for audited in audit(directory.ledger):
@@ -37,6 +38,8 @@ def verify_run(path: Path) -> dict[str, Any]:
     verifier.check_store()
     found = {
         "directory": str(path),
+        "scenario": scenario.name,
+        "method": scenario.method,
         "rounds": last.round,
         "updates": verifier.updates,
         "blocks": last.blocks,

@@ -1,0 +1,105 @@
+"""From a scenario to what its parts are built with: accounts, participants, contract rules, task rules."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from platoon.learning.scores import resolve_score
+from platoon.ledger.task_chain import Participants, TaskChain, compute_rules
+from platoon.nouns import EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
+from platoon.protocol.messages import COORDINATOR, Peer, edge_server_peer, vehicle_peer
+from platoon.protocol.methods import Method
+from platoon.protocol.rules import TaskRules
+from platoon.records.rules import Rules
+from platoon.records.signing import Account, simulated_account
+from platoon.scenario import Scenario
+from platoon.twin.selectors import find_selector
+
+OBSERVE_S = 10
+"""Seconds that the twin watches the traffic before round 1."""
+
+
+def simulated_accounts(scenario: Scenario) -> dict[Peer, Account]:
+    """Keys of everybody in a simulation, by party; the coordinator's is the operator's."""
+    accounts = {COORDINATOR: simulated_account(scenario.seed, "operator", 0)}
+    for i in range(scenario.radio.rsus):
+        accounts[edge_server_peer(EdgeServerId(i))] = simulated_account(scenario.seed, "edge server", i)
+    for i in range(scenario.fleet.vehicles):
+        accounts[vehicle_peer(VehicleId(i))] = simulated_account(scenario.seed, "vehicle", i)
+    return accounts
+
+
+def participants(scenario: Scenario, accounts: Mapping[Peer, Account]) -> Participants:
+    """Who sets the task up: in a simulation this process holds all accounts."""
+    return Participants(
+        operator=accounts[COORDINATOR],
+        publisher=simulated_account(scenario.seed, "publisher", 0),
+        edge_servers=tuple(accounts[edge_server_peer(EdgeServerId(i))] for i in range(scenario.radio.rsus)),
+        vehicles=tuple(accounts[vehicle_peer(VehicleId(i))].address for i in range(scenario.fleet.vehicles)),
+    )
+
+
+def contract_rules(scenario: Scenario, method: Method) -> Rules:
+    """The integer rules that a scenario and a method come to."""
+    threshold = scenario.trust.threshold
+    if threshold is None:
+        threshold = resolve_score(scenario.trust.score).threshold
+    return compute_rules(scenario, judged=method.judged, weights=method.weights, threshold=threshold)
+
+
+def ledger_summary(chain: TaskChain) -> dict[str, Any]:
+    """The part ``ledger`` of a summary."""
+    return {
+        "engine": "embedded",
+        "blocks": chain.ledger.height,
+        "transactions": sum(len(block.transactions) for block in chain.ledger.blocks()),
+        "head": chain.head.hex(),
+        "verified": None,
+    }
+
+
+def sample_counts(scenario: Scenario) -> Ints:
+    """(N,) size of each vehicle's local data set: every partitioner gives all of them the same."""
+    return np.full(scenario.fleet.vehicles, scenario.partition.samples, dtype=np.int64)
+
+
+def round_price(scenario: Scenario) -> Tokens:
+    """What a full round pays: the pool, or the bonus and a base for each participant."""
+    reward = scenario.reward
+    if reward.formula == "pool":
+        return Tokens(to_ppm(reward.pool_tokens))
+    return Tokens(to_ppm(reward.bonus_tokens) + scenario.round.participants * to_ppm(reward.base_tokens))
+
+
+def task_rules(
+    scenario: Scenario, method: Method, chain: TaskChain, retry_s: float | None = None
+) -> TaskRules:
+    """The rules of the task's rounds. ``retry_s``: the silent are asked again after so long; a network that
+    loses nothing needs no second question before the deadline."""
+    config, trust = scenario.round, scenario.trust
+    probation = trust.probation_slots if trust.rule == "default" and method.judged else 0
+    limit = scenario.task.deadline_s
+    return TaskRules(
+        seed=scenario.seed,
+        task=chain.task,
+        vehicles=chain.vehicles,
+        samples=sample_counts(scenario),
+        edge_servers=scenario.radio.rsus,
+        participants=config.participants,
+        select=find_selector(method.selector),
+        rho_min=trust.rho_min if method.judged else 0.0,
+        balance=scenario.twin.utility_balance,
+        rest_rounds=config.rest_rounds,
+        probation_slots=probation,
+        judged=method.judged,
+        formulas=contract_rules(scenario, method),
+        policy=config.policy,
+        deadline=seconds(config.deadline_s),
+        retry_every=seconds(config.deadline_s if retry_s is None else retry_s),
+        patience=seconds(config.deadline_s),
+        rounds=scenario.task.rounds,
+        target_accuracy=scenario.task.target_accuracy,
+        time_limit=None if limit is None else Instant(seconds(OBSERVE_S) + seconds(limit)),
+        round_price=round_price(scenario),
+    )
