@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.physics.compute import (
@@ -16,12 +16,14 @@ from platoon.physics.kinematics import compute_process_noise, compute_transition
 spans = st.floats(0.01, 60.0)
 
 
+@settings(deadline=None)
 @given(spans, spans)
 def test_two_transitions_make_one(first: float, second: float) -> None:
     both = compute_transition(second) @ compute_transition(first)
     assert np.allclose(both, compute_transition(first + second))
 
 
+@settings(deadline=None)
 @given(spans, spans, st.floats(0.01, 10.0))
 def test_process_noise_adds_up_over_time(first: float, second: float, density: float) -> None:
     later = compute_transition(second)

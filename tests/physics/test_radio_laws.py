@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.physics.radio import (
@@ -32,6 +32,7 @@ def test_path_loss_golden() -> None:
     assert np.abs(compute_path_loss_db(DISTANCES, False, 5.9) - GOLDEN_NLOS).max() < 1e-3
 
 
+@settings(deadline=None)
 @given(distances, distances, carriers, heights, st.booleans())
 def test_path_loss_grows_with_distance(
     one: float, other: float, ghz: float, height: float, los: bool
@@ -40,12 +41,14 @@ def test_path_loss_grows_with_distance(
     assert compute_path_loss_db(near, los, ghz, height) <= compute_path_loss_db(far, los, ghz, height) + 1e-9
 
 
+@settings(deadline=None)
 @given(distances, carriers, heights)
 def test_blocked_is_never_better_than_line_of_sight(distance: float, ghz: float, height: float) -> None:
     blocked = compute_path_loss_db(distance, False, ghz, height)
     assert blocked >= compute_path_loss_db(distance, True, ghz, height)
 
 
+@settings(deadline=None)
 @given(carriers, st.floats(2.0, 40.0))
 def test_path_loss_is_continuous_at_the_breakpoint(ghz: float, height: float) -> None:
     edge = compute_breakpoint_m(ghz, height, 1.5)
@@ -68,12 +71,14 @@ def test_link_budget() -> None:
     assert snr[0] == pytest.approx(23 + 11 - 100 + 95.99, abs=0.01)
 
 
+@settings(deadline=None)
 @given(st.floats(-60.0, 60.0), st.floats(-60.0, 60.0), st.sampled_from(["cqi", "shannon"]))
 def test_rate_grows_with_snr(one: float, other: float, law: str) -> None:
     low, high = sorted((one, other))
     assert compute_rate(low, 1e6, law) <= compute_rate(high, 1e6, law)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.floats(-60.0, 60.0))
 def test_cqi_rate_stays_below_shannon(snr: float) -> None:
     assert compute_rate(snr, 1e6, "cqi") <= compute_rate(snr, 1e6, "shannon")

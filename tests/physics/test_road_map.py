@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.nouns import Floats
@@ -37,6 +37,7 @@ def make_line(*points: tuple[float, float], width: float = 6.0) -> RoadMap:
     return RoadMap.build(["a"], [np.array(points, dtype=float)], [width])
 
 
+@settings(deadline=None)
 @given(st.floats(-50, 350), st.floats(-30, 30))
 def test_projection_on_a_straight_road_is_its_nearest_point(x: float, y: float) -> None:
     road = make_line((0.0, 0.0), (300.0, 0.0))
@@ -45,6 +46,7 @@ def test_projection_on_a_straight_road_is_its_nearest_point(x: float, y: float) 
     assert heading[0] == 0.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-320, 320), st.floats(-320, 320)), min_size=1, max_size=20))
 def test_projection_twice_is_projection_once(points: list[tuple[float, float]]) -> None:
     roads = make_cross()
@@ -85,6 +87,7 @@ def test_an_rsu_behind_the_facade_sees_nothing() -> None:
     assert not make_cross().visibility(np.array([[60.0, 60.0]])).any()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_coarse_picture_never_hides_what_geometry_sees(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -108,6 +108,7 @@ def cohorts(draw: st.DrawFn) -> tuple[list[tuple[int, float]], list[list[float]]
     return made, [draw(st.lists(rate, min_size=2, max_size=2)) for _ in made]
 
 
+@settings(deadline=None)
 @given(cohorts(), st.integers(1, 5 * SECOND))
 def test_no_rsu_gives_more_than_its_band(
     case: tuple[list[tuple[int, float]], list[list[float]]], span: int
@@ -129,6 +130,7 @@ def test_no_rsu_gives_more_than_its_band(
         before = cohort.bits.copy()
 
 
+@settings(deadline=None)
 @given(cohorts(), st.lists(st.integers(1, 20 * SECOND - 1), max_size=5))
 def test_looking_in_between_changes_no_arrival(
     case: tuple[list[tuple[int, float]], list[list[float]]], cuts: list[int]
@@ -140,8 +142,8 @@ def test_looking_in_between_changes_no_arrival(
     assert all(abs(whole[v] - pieces[v]) <= 20 for v in set(whole) & set(pieces))
 
 
-@given(cohorts())
 @settings(max_examples=25, deadline=None)
+@given(cohorts())
 def test_plain_simulation_in_small_steps_gives_the_same(
     case: tuple[list[tuple[int, float]], list[list[float]]],
 ) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.nouns import SECOND, Instant
@@ -16,6 +16,7 @@ MakeWorld = Callable[..., World]
 FLEET = Processors(Compute(), 8, 1)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 7), st.floats(0, 2e11), st.integers(0, 10**9))
 def test_training_takes_the_cycles_that_are_free(vehicle: int, cycles: float, start: int) -> None:
     end, at, free = FLEET.finish(vehicle, cycles, Instant(start)), start, 0.0
@@ -27,6 +28,7 @@ def test_training_takes_the_cycles_that_are_free(vehicle: int, cycles: float, st
     assert cycles - 1.0 <= free <= cycles + FLEET.clock_hz[vehicle] / SECOND + 1.0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**10), st.integers(0, 10**10))
 def test_asking_changes_no_answer(one: int, other: int) -> None:
     fresh = Processors(Compute(), 8, 1)

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -370,11 +369,9 @@ def test_invalid_checkpoints_of_traffic(grid: Scenario, scratch: Path, tmp_path:
 
 @pytest.mark.data
 @pytest.mark.parametrize("entry", ["acosta/acosta_buslanes.net.xml", "acosta/run.sumocfg"])
-def test_bologna(tmp_path: Path, entry: str) -> None:
+def test_bologna(tmp_path: Path, data_folder: Path, entry: str) -> None:
     """A real city, with and without its rush hour: everybody drives, RSUs see along streets, runs repeat."""
-    if "PLATOON_DATA" not in os.environ:
-        pytest.skip("PLATOON_DATA names no folder with sumo-bologna")
-    archive = Path(os.environ["PLATOON_DATA"]) / "sumo-bologna" / "bologna.tar.xz"
+    archive = data_folder / "sumo-bologna" / "bologna.tar.xz"
     with tarfile.open(archive) as packed:
         packed.extractall(tmp_path, filter="data")
     path = tmp_path / "bologna" / entry
