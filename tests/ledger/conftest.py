@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from platoon.ledger.audit import AuditedRound, audit
 from platoon.ledger.task_chain import Call, Participants, Receipt, RecordedUpdate, TaskChain
 from platoon.nouns import Digest, Instant, SignedUpdate, Tokens
 from platoon.records.rules import Rules
@@ -129,3 +130,12 @@ def make_town(tmp_path: Path) -> Callable[..., Town]:
 def town(make_town: Callable[..., Town]) -> Town:
     """The town with the default rules."""
     return make_town()
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, list[AuditedRound]]:
+    """A file to break, its bytes, and what the audit reads from it."""
+    town = Town(tmp_path_factory.mktemp("recorded"))
+    town.play({0: 900_000, 1: 100_000})
+    town.chain.close()
+    return town.path, town.path.read_bytes(), list(audit(town.path))

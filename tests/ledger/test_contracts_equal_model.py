@@ -1,8 +1,8 @@
 """The contracts in the EVM and the reference in plain integers say the same to arbitrary calls.
 
 Hypothesis drives every public function of all four contracts, mostly with arguments that fit the state, and else
-with arbitrary ones. Whatever comes: no crash, the same events or the same reason, nothing changed by a rejected call,
-and no token made or lost.
+with arbitrary ones. Whatever comes: no crash, the same events or the same reason, nothing changed by a rejected
+call, and no token made or lost.
 """
 
 from typing import Any

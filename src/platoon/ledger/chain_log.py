@@ -67,11 +67,12 @@ class ChainLog:
             self._database = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None
             )
+            # TRUNCATE first: only a change of mode removes what a killed writer left beside the file.
+            self._database.execute("PRAGMA journal_mode = TRUNCATE")
             self._database.execute("PRAGMA journal_mode = DELETE")
             self._database.execute("PRAGMA synchronous = FULL")
             if create:
-                for statement in _SCHEMA:
-                    self._database.execute(statement)
+                self._create()
             schema = tuple(
                 row[0] for row in self._database.execute("SELECT sql FROM sqlite_master ORDER BY name")
             )
@@ -79,6 +80,12 @@ class ChainLog:
             raise VerificationError(f"{path}: not a ledger ({error})") from None
         if schema != _SCHEMA:
             raise VerificationError(f"{path}: not a ledger of a known schema")
+
+    def _create(self) -> None:
+        self._database.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA:
+            self._database.execute(statement)
+        self._database.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""

@@ -131,9 +131,10 @@ class Token:
 
     def transfer_from(self, sender: Address, owner: Address, receiver: Address, amount: int) -> list[Event]:
         """The sender spends of what it was allowed to."""
-        require(self.allowances.get((owner, sender), 0) >= amount, "allowance too small")
+        allowed = self.allowances.get((owner, sender), 0)
+        require(allowed >= amount, "allowance too small")
         events = self.transfer_many(owner, [receiver], [amount])
-        self.allowances[owner, sender] -= amount
+        self.allowances[owner, sender] = allowed - amount
         return events
 
 

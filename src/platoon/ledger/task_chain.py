@@ -338,8 +338,13 @@ class TaskChain:
                 for address, update in taken.items():
                     taken[address] = replace(update, evidence=values["evidence"])
             elif name == "Standing":
-                before, now, reward = values["before"], values["now"], Tokens(values["reward"])
-                self._change(values, reputation_before=before, reputation_after=now, reward=reward)
+                self._change(
+                    values,
+                    reputation_before=values["before"],
+                    probation=self._is_probation(values["before"]),
+                    reputation_after=values["now"],
+                    reward=Tokens(values["reward"]),
+                )
 
     def _record(self, recorded: Sequence[dict[str, Any]]) -> None:
         if not recorded:
@@ -356,8 +361,11 @@ class TaskChain:
                 digest=values["digest"],
                 samples=values["samples"],
                 reputation_before=reputation,
-                probation=self.rules.rule is Rule.DEFAULT and reputation < self.rules.rho_min,
+                probation=self._is_probation(reputation),
             )
+
+    def _is_probation(self, reputation: int) -> bool:
+        return self.rules.rule is Rule.DEFAULT and reputation < self.rules.rho_min
 
     def _change(self, values: dict[str, Any], **changes: Any) -> None:
         updates = self._rounds[values["round"]]

@@ -16,6 +16,8 @@ from platoon.nouns import Address, Digest
 EMPTY_DIGEST = Digest(bytes(32))
 WORD = 32
 """Bytes in a word of the EVM."""
+_MAX_DEPTH = 8
+"""Lists within lists that a decoder follows; no record nests deeper than 2."""
 
 
 def keccak(data: bytes) -> Digest:
@@ -88,15 +90,15 @@ def decode_rlp(data: bytes) -> Any:
         ValueError: anything that is not exactly one canonical encoding.
     """
     try:
-        item, end = _decode_item(data, 0, len(data))
-    except (IndexError, RecursionError):
-        raise ValueError("RLP is cut short or nested too deeply") from None
+        item, end = _decode_item(data, 0, len(data), _MAX_DEPTH)
+    except IndexError:
+        raise ValueError("RLP is cut short") from None
     if end != len(data):
         raise ValueError("bytes after the RLP item")
     return item
 
 
-def _decode_item(data: bytes, at: int, limit: int) -> tuple[Any, int]:
+def _decode_item(data: bytes, at: int, limit: int, depth: int) -> tuple[Any, int]:
     first = data[at]
     if first < 0x80:
         return data[at : at + 1], at + 1
@@ -108,9 +110,11 @@ def _decode_item(data: bytes, at: int, limit: int) -> tuple[Any, int]:
         if len(item) == 1 and item[0] < 0x80:
             raise ValueError("RLP of a small byte is not canonical")
         return item, end
+    if depth == 0:
+        raise ValueError("RLP is nested too deeply")
     items = []
     while start < end:
-        item, start = _decode_item(data, start, end)
+        item, start = _decode_item(data, start, end, depth - 1)
         items.append(item)
     return items, end
 

@@ -1,0 +1,154 @@
+"""The contracts' artefacts and limits."""
+
+from importlib import resources
+
+import pytest
+
+from platoon.contracts.build import NAMES, render_artefact
+from platoon.ledger.contracts import CONTRACTS, ContractSet, compute_gas_limit, load_artefact
+from platoon.ledger.evm import Machine
+from platoon.ledger.model import write_rules
+from platoon.nouns import Digest
+from platoon.records.abi import Arguments
+from platoon.records.encoding import compute_contract_address, keccak
+from platoon.records.rules import MAX_EDGE_SERVERS, MAX_UPDATES, Rules
+from platoon.records.signing import sign_update, simulated_account
+from platoon.records.transactions import MAX_GAS
+from platoon.records.typed_data import Domain
+
+CODE_LIMIT = 24_576
+"""Bytes of a contract at most (EIP-170)."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_artefacts_are_what_the_sources_compile_to(name):
+    folder = resources.files("platoon.contracts").joinpath("artefacts")
+    assert folder.joinpath(f"{name}.json").read_text(encoding="utf-8") == render_artefact(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_contracts_never_read_the_block(name):
+    source = resources.files("platoon.contracts").joinpath(f"{name}.vy").read_text(encoding="utf-8")
+    code = [line.split("#")[0] for line in source.splitlines()]
+    assert not any("block." in line or "blockhash" in line for line in code)
+
+
+def test_every_contract_is_deployed():
+    assert set(CONTRACTS) == set(NAMES)
+
+
+class Stress:
+    """64 edge servers and 128 updates in one round, every slot touched for the first time."""
+
+    def __init__(self) -> None:
+        operator, publisher = simulated_account(3, "operator", 0), simulated_account(3, "publisher", 0)
+        self.servers = [simulated_account(3, "edge server", i) for i in range(MAX_EDGE_SERVERS)]
+        self.set = ContractSet(operator.address)
+        at = self.set.addresses
+        rules = write_rules(Rules(pool=10**12))
+        constructors = (
+            (),
+            (),
+            (at["Registry"], at["Token"], publisher.address),
+            (at["Registry"], at["Escrow"], publisher.address, b"\x01" * 32, rules),
+        )
+        self.machine = Machine(7400)
+        self.gas: dict[str, tuple[int, int]] = {}
+        for i, arguments in enumerate(constructors):
+            call = self.set.deployment(i, arguments)
+            assert self.machine.execute(operator.address, None, call.data, call.gas).ok
+        fleet = sorted(
+            (simulated_account(3, "vehicle", i) for i in range(MAX_UPDATES)), key=lambda a: a.address
+        )
+        self.run(operator, "Registry", "register", 1, [server.address for server in self.servers])
+        self.run(operator, "Registry", "register", 2, [vehicle.address for vehicle in fleet])
+        self.run(
+            operator, "Registry", "register", 2, [simulated_account(3, "x", i).address for i in range(256)]
+        )
+        self.run(operator, "Registry", "register", 3, [publisher.address])
+        self.run(operator, "Token", "mint", publisher.address, 10**15)
+        self.run(operator, "Escrow", "bind", at["Training"])
+        self.run(publisher, "Token", "approve", at["Escrow"], 10**15)
+        self.run(publisher, "Escrow", "fund", 10**14)
+        for server in self.servers:
+            self.run(server, "Training", "commit_probe", b"\x07" * 32)
+        self.play(fleet)
+        many = [simulated_account(3, "y", i).address for i in range(MAX_UPDATES)]
+        self.run(publisher, "Token", "transfer_many", many, [1] * MAX_UPDATES)
+
+    def run(self, account, contract, name, *arguments):
+        call = self.set.call(contract, name, *arguments)
+        result = self.machine.execute(account.address, self.set.addresses[contract], call.data, call.gas)
+        assert result.ok, (name, result.error)
+        self.gas[name] = max(self.gas.get(name, (0, 0)), (result.gas, call.gas))
+        return [self.set.decode_log(log) for log in result.logs]
+
+    def play(self, fleet):
+        task = Domain(chain_id=7400, contract=self.set.addresses["Training"]).separator
+        # descending batches, one vehicle each from the last: the order that costs the sort most
+        batches = [[vehicle] for vehicle in reversed(fleet[63:])][: MAX_EDGE_SERVERS - 1]
+        rest = [vehicle for vehicle in fleet if [vehicle] not in batches]
+        for server, batch in zip(self.servers, [*batches, rest], strict=False):
+            entries = []
+            for vehicle in batch:
+                update = sign_update(vehicle, task, round=1, digest=Digest(b"\x05" * 32), samples=2**32 - 1)
+                r, s = (int.from_bytes(update.signature[i : i + 32], "big") for i in (0, 32))
+                entries.append((update.vehicle, update.digest, update.samples, update.signature[64], r, s))
+            self.run(server, "Training", "record", 1, entries)
+        for server in self.servers[len(batches) + 1 :]:
+            self.run(server, "Training", "record", 1, [])
+        updates = b""
+        for i, server in enumerate(self.servers):
+            values = [(j * 7919 + i * 104_729) % 700_000 + 300_000 for j in range(MAX_UPDATES)]
+            if i == 0:
+                updates = self.find_updates_digest()
+            self.run(server, "Training", "score", 1, updates, values, 1_000_000)
+        self.run(self.servers[0], "Training", "judge", 1)
+        for server in self.servers:
+            self.run(server, "Training", "vote", 1, b"\x02" * 32)
+        self.run(self.servers[0], "Training", "settle", 1)
+
+    def find_updates_digest(self):
+        view = self.set.call("Training", "updates")
+        keys, digests = self.set.decode_output(
+            view, self.machine.read(self.set.addresses["Training"], view.data)
+        )
+        words = [
+            word
+            for key, digest in sorted(zip(keys, digests, strict=True))
+            for word in (key >> 8, int.from_bytes(digest, "big"))
+        ]
+        return keccak(Arguments([{"type": "uint256[]"}]).encode([words]))
+
+
+@pytest.fixture(scope="module")
+def stress():
+    return Stress()
+
+
+def test_the_largest_round_stays_within_every_gas_limit(stress):
+    # pyrevm keeps slots warm over a round; on a network each of about 20 slots per update costs 2,000 more
+    margin = 20 * MAX_UPDATES * 2_000
+    for name, (used, limit) in stress.gas.items():
+        assert limit <= MAX_GAS, name
+        whole = name in ("judge", "settle")
+        assert used + (margin if whole else 0) <= limit, (name, used, limit)
+    assert set(stress.gas) >= {"register", "record", "score", "judge", "vote", "settle", "transfer_many"}
+
+
+def test_contracts_are_small_enough_to_deploy_anywhere(stress):
+    for name in CONTRACTS:
+        # creation code is larger than what stays on the chain
+        assert len(load_artefact(name).bytecode) < CODE_LIMIT
+
+
+def test_invalid_calls_that_need_more_gas_than_a_block_has():
+    with pytest.raises(ValueError, match="send it in parts"):
+        compute_gas_limit("register", [[b""] * 1000])
+
+
+def test_addresses_follow_the_operator(stress):
+    operator = stress.set.operator
+    assert [stress.set.addresses[name] for name in CONTRACTS] == [
+        compute_contract_address(operator, nonce) for nonce in range(4)
+    ]
