@@ -7,6 +7,7 @@ call, and no token made or lost.
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ rules = st.builds(
 class Pair:
     """A machine with the contracts, and the model, set up alike."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, bound: bytes = SET.addresses["Training"]) -> None:
         at = SET.addresses
         constructors: list[tuple[Any, ...]] = [
             (),
@@ -70,7 +71,7 @@ class Pair:
         self.both(OPERATOR, "Registry", "register", 2, [vehicle.address for vehicle in VEHICLES])
         self.both(OPERATOR, "Registry", "register", 3, [PUBLISHER.address])
         self.both(OPERATOR, "Token", "mint", PUBLISHER.address, SUPPLY)
-        self.both(OPERATOR, "Escrow", "bind", at["Training"])
+        self.both(OPERATOR, "Escrow", "bind", bound)
         self.both(PUBLISHER, "Token", "approve", at["Escrow"], SUPPLY)
         self.both(PUBLISHER, "Escrow", "fund", SUPPLY // 10)
         for server in SERVERS:
@@ -240,3 +241,56 @@ def test_contracts_and_model_agree_over_whole_rounds(rules, data):
         for server in SERVERS[1:]:
             pair.both(server, "Training", "vote", number, b"\x02" * 32)
         assert pair.both(SERVERS[0], "Training", "settle", number)
+
+
+LONG = [
+    ("Registry", "register", lambda accounts: (2, accounts), 256),
+    ("Token", "transfer_many", lambda accounts: (accounts, [0] * len(accounts)), 128),
+    ("Escrow", "pay", lambda accounts: (accounts, [0] * len(accounts)), 128),
+    ("Training", "score", lambda accounts: (1, bytes(32), [0] * len(accounts), 0), 128),
+    ("Training", "record", lambda accounts: (1, [(a, bytes(32), 1, 27, 1, 1) for a in accounts]), 128),
+]
+
+
+@pytest.mark.parametrize(("contract", "name", "arguments", "bound"), LONG)
+def test_contracts_and_model_agree_at_the_bounds_of_every_array(contract, name, arguments, bound):
+    pair = Pair(Rules())
+    accounts_ = [(10**9 + i).to_bytes(20, "big") for i in range(bound + 1)]
+    for sender in (OPERATOR, PUBLISHER, SERVERS[0]):
+        pair.both(sender, contract, name, *arguments(accounts_[:bound]))
+        assert not pair.both(sender, contract, name, *arguments(accounts_))
+
+
+def test_contracts_and_model_agree_on_an_escrow_bound_to_nobody():
+    # a payment then fails as a whole, and with it the settlement; the publisher's tokens stay where they are
+    pair = Pair(Rules(rule=Rule.NONE, pool=100), bound=STRANGER.address)
+    entry = sign_update(
+        VEHICLES[0], pair.model.training.task, round=1, digest=Digest(b"\x01" * 32), samples=1
+    )
+    r, s = (int.from_bytes(entry.signature[i : i + 32], "big") for i in (0, 32))
+    record = [(entry.vehicle, entry.digest, 1, entry.signature[64], r, s)]
+    for i, server in enumerate(SERVERS):
+        pair.both(server, "Training", "record", 1, record if i == 0 else [])
+    assert pair.both(SERVERS[0], "Training", "judge", 1)
+    for server in SERVERS:
+        assert pair.both(server, "Training", "vote", 1, b"\x02" * 32)
+    assert not pair.both(SERVERS[0], "Training", "settle", 1)
+    assert not pair.both(PUBLISHER, "Escrow", "withdraw")
+
+
+def test_contracts_and_model_agree_on_a_full_round():
+    pair = Pair(Rules())
+    fleet = sorted(
+        (simulated_account(4, "vehicle", i) for i in range(130)), key=lambda account: account.address
+    )
+    assert pair.both(OPERATOR, "Registry", "register", 2, [account.address for account in fleet])
+    entries = []
+    for account in fleet:
+        update = sign_update(
+            account, pair.model.training.task, round=1, digest=Digest(b"\x01" * 32), samples=1
+        )
+        r, s = (int.from_bytes(update.signature[i : i + 32], "big") for i in (0, 32))
+        entries.append((update.vehicle, update.digest, 1, update.signature[64], r, s))
+    assert pair.both(SERVERS[0], "Training", "record", 1, entries[:128])
+    assert pair.both(SERVERS[1], "Training", "record", 1, entries[127:])
+    assert len(pair.model.training.open.updates) == 128

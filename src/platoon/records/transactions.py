@@ -5,7 +5,7 @@ The same bytes go into the embedded ledger and to a node over JSON-RPC. Sources:
 
 from dataclasses import dataclass
 
-from platoon.nouns import Address, Digest
+from platoon.nouns import Address
 from platoon.records.encoding import decode_number, decode_rlp, encode_number, encode_rlp, keccak
 from platoon.records.signing import Account, recover
 
@@ -34,7 +34,6 @@ class Transaction:
     chain_id: int
     value: int
     call: Call
-    hash: Digest
 
 
 def sign_transaction(account: Account, call: Call, *, nonce: int, chain_id: int) -> bytes:
@@ -82,5 +81,4 @@ def decode_transaction(raw: bytes) -> Transaction:
         chain_id=chain_id,
         value=value,
         call=Call(to=Address(items[3]) if items[3] else None, data=items[5], gas=gas),
-        hash=keccak(raw),
     )
