@@ -55,7 +55,7 @@ class Town:
     def update(self, vehicle: int, *, samples: int = 300, round: int | None = None) -> SignedUpdate:
         """A genuine update of the open round."""
         number = self.chain.round if round is None else round
-        digest = Digest(bytes([vehicle + 1, number % 256]) * 16)
+        digest = Digest(bytes([vehicle % 255 + 1, number % 256]) * 16)
         account = self.vehicles[vehicle]
         return sign_update(account, self.chain.task, round=number, digest=digest, samples=samples)
 

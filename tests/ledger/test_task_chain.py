@@ -189,6 +189,14 @@ def test_the_contract_has_the_rules_that_were_given(make_town):
     assert town.chain.rules == rules
 
 
+def test_a_fleet_larger_than_one_view_is_read_whole(make_town):
+    town = make_town(fleet=1100)
+    town.play({0: 900_000, 1099: 100_000})
+    assert town.chain.reputations()[[0, 1, 1098, 1099]].tolist() == [700_000, 500_000, 500_000, 300_000]
+    assert town.chain.balances()[[0, 1099]].tolist() == [10_000_000, 0]
+    assert town.chain.reputations().shape == (1100,)
+
+
 @pytest.mark.parametrize("servers", [1, 2, 3, 10])
 def test_any_number_of_edge_servers_can_play(make_town, servers):
     town = make_town(servers=servers)

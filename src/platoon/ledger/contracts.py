@@ -166,7 +166,8 @@ class ContractSet:
         """A call with its gas limit; raises ``ValueError`` for an argument out of its type's range."""
         function = self._functions[contract, name]
         data = function.selector + function.inputs.encode(arguments)
-        return Call(to=self.addresses[contract], data=data, gas=compute_gas_limit(name, arguments))
+        gas = MAX_GAS if function.is_view else compute_gas_limit(name, arguments)
+        return Call(to=self.addresses[contract], data=data, gas=gas)
 
     def decode_call(self, call: Call) -> tuple[Function, tuple[Any, ...]]:
         """The function and arguments of a call.
@@ -181,6 +182,8 @@ class ContractSet:
         if function is None:
             raise ValueError(f"{contract} has no such function")
         arguments = function.inputs.decode(call.data[4:])
+        if function.is_view:
+            raise ValueError(f"{contract}.{function.name} is a view, not a transaction")
         if call.gas != compute_gas_limit(function.name, arguments):
             raise ValueError(f"gas limit {call.gas} is not that of {contract}.{function.name}")
         return function, arguments
