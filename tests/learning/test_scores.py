@@ -22,8 +22,6 @@ from platoon.learning.scores import (
 from platoon.nouns import Scores
 from platoon.testing import check_score
 
-PROBE_SCORES = [class_cone, probe_recall, probe_margin]
-
 
 @pytest.mark.parametrize("name", SCORES)
 def test_every_score_keeps_the_laws(name):
@@ -67,7 +65,7 @@ def test_class_cone_measures_the_angle_to_the_cone_of_descent_directions():
     for label in range(CLASSES):
         chosen = cohort.probe_labels == label
         gradient = model.loss_gradient(
-            cohort.weights, cohort.probe_images[chosen], cohort.probe_labels[chosen]
+            cohort.weights, cohort.probe_images[chosen], np.eye(CLASSES)[cohort.probe_labels[chosen]]
         )
         descents.append(-gradient / np.linalg.norm(gradient))
     matrix = np.array(descents, dtype=np.float64).T
@@ -85,7 +83,7 @@ def test_class_cone_of_a_descent_direction_is_one_and_of_its_opposite_is_small()
     cohort = make_cohort(2)
     chosen = cohort.probe_labels == 1
     gradient = cohort.model.loss_gradient(
-        cohort.weights, cohort.probe_images[chosen], cohort.probe_labels[chosen]
+        cohort.weights, cohort.probe_images[chosen], np.eye(CLASSES)[cohort.probe_labels[chosen]]
     )
     values = class_cone(replace(cohort, updates=np.stack([-gradient, gradient]))).values
     assert values[0] == pytest.approx(1.0)
@@ -110,23 +108,62 @@ def constant_push(towards, size, length=0.1):
     return update
 
 
-def test_probe_margin_of_blind_pushes_is_one_half():
-    """A push towards one class is right on a quarter of the probes: averaged over the classes, chance is 0.5."""
-    cohort = make_cohort(1)
-    size = len(cohort.weights)
-    pushes = np.stack([constant_push(label, size) for label in range(CLASSES)])
-    blind = replace(cohort, weights=np.zeros_like(cohort.weights), updates=pushes)
-    assert probe_margin(blind).values == pytest.approx([0.5] * CLASSES)
+def by_the_definition(cohort):
+    """The probe margin's share of one step, written out: where does the moved probability go?"""
+
+    def share(step):
+        before, after = (
+            np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            for logits in cohort.model.logits(
+                np.stack([cohort.weights, cohort.weights + step]), cohort.probe_images
+            )
+        )
+        right = wrong = 0.0
+        for probe, label in enumerate(cohort.probe_labels):
+            for other in range(CLASSES):
+                gain = max(after[probe, other] - before[probe, other], 0.0)
+                if other == label:
+                    right += gain
+                else:
+                    wrong += gain / (CLASSES - 1)
+        return right / (right + wrong)
+
+    length = np.median(np.linalg.norm(cohort.updates, axis=1))
+    truth = np.eye(CLASSES)[cohort.probe_labels]
+    ends = []
+    for targets in ((1 - truth) / (CLASSES - 1), truth):
+        gradient = cohort.model.loss_gradient(cohort.weights, cohort.probe_images[::2], targets[::2])
+        ends.append(share(-length * gradient / np.linalg.norm(gradient)))
+    worst, best = ends
+    clipped = [update * min(1.0, length / np.linalg.norm(update)) for update in cohort.updates]
+    return np.clip([(share(step) - worst) / max(best - worst, 0.05) for step in clipped], 0, 1), best - worst
+
+
+@pytest.mark.parametrize("trial", range(3))
+def test_probe_margin_places_an_update_between_a_wrong_and_a_true_step(trial):
+    cohort = make_cohort(6, trial)
+    values, spread = by_the_definition(cohort)
+    scores = probe_margin(cohort)
+    assert scores.values == pytest.approx(values, abs=1e-5)
+    assert scores.evidence == pytest.approx(min(1.0, max(0.0, spread / 0.25)), abs=1e-5)
 
 
 def test_probe_margin_rewards_descent_and_punishes_ascent():
-    cohort = make_cohort(1)
-    gradient = cohort.model.loss_gradient(cohort.weights, cohort.probe_images, cohort.probe_labels)
-    both = replace(cohort, updates=np.stack([-0.1 * gradient, 0.1 * gradient, 0.0 * gradient]))
-    down, up, none = probe_margin(both).values
-    assert down > 0.5
-    assert up < 0.5
-    assert none == 0.0
+    """From a blank model the step towards wrong labels is the opposite of the one towards true labels."""
+    cohort = replace(make_cohort(1), weights=np.zeros_like(make_cohort(1).weights))
+    gradient = cohort.model.loss_gradient(
+        cohort.weights, cohort.probe_images[::2], np.eye(CLASSES)[cohort.probe_labels[::2]]
+    )
+    both = replace(cohort, updates=np.stack([-0.1 * gradient, 0.1 * gradient, 0.1 * gradient]))
+    down, up, _ = probe_margin(both).values
+    assert down == pytest.approx(1.0)
+    assert up == 0.0
+
+
+def test_probe_margin_of_a_cohort_that_moves_nothing_is_zero_without_evidence():
+    still = replace(make_cohort(3), updates=np.zeros_like(make_cohort(3).updates))
+    scores = probe_margin(still)
+    assert (scores.values.tolist(), scores.evidence) == ([0.0, 0.0, 0.0], 0.0)
 
 
 def test_probe_margin_does_not_reward_length():
@@ -156,7 +193,7 @@ def test_a_plug_in_resolves_by_its_entry_point(monkeypatch):
     assert resolve_score("mine") is rule
 
 
-@pytest.mark.parametrize("score", PROBE_SCORES)
+@pytest.mark.parametrize("score", [class_cone, probe_recall])
 def test_a_model_that_knows_nothing_gives_no_evidence(score):
     cohort = make_cohort(3)
     wrong = replace(

@@ -36,12 +36,12 @@ class LinearModel:
         """(n, features): the pixels."""
         return _pixels(images)
 
-    def loss_gradient(self, weights: Weights, images: Images, labels: Ints) -> Weights:
+    def loss_gradient(self, weights: Weights, images: Images, targets: Floats) -> Weights:
         """(D,)"""
         logits = self.logits(weights[None], images)[0]
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        errors = shares / shares.sum(axis=1, keepdims=True) - np.eye(CLASSES)[labels]
-        matrix = errors.T @ _pixels(images) / len(labels)
+        errors = shares / shares.sum(axis=1, keepdims=True) - targets
+        matrix = errors.T @ _pixels(images) / len(targets)
         return np.concatenate([matrix.ravel(), errors.mean(axis=0)]).astype(np.float32)
 
 

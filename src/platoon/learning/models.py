@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from platoon.errors import UserError
 from platoon.learning.images import Images, Shape
-from platoon.nouns import Floats, Ints, Weights
+from platoon.nouns import Floats, Weights
 from platoon.rng import stream
 from platoon.scenario import did_you_mean
 
@@ -134,12 +134,15 @@ class FlatModel:
         with torch.inference_mode():
             return np.asarray(self.module[:-1](to_input(to_pixels(images))).numpy(), dtype=np.float64)
 
-    def loss_gradient(self, weights: Weights, images: Images, labels: Ints) -> Weights:
-        """Gradient (D,) of the mean cross entropy over the images, for one model (D,)."""
+    def loss_gradient(self, weights: Weights, images: Images, targets: Floats) -> Weights:
+        """Gradient (D,) of the mean cross entropy over the images, for one model (D,).
+
+        ``targets`` (n, classes) are the shares that the softmax should give: one 1 per row for plain labels.
+        """
         self.load(weights)
         self.gradient.zero_()
         logits = self.module(to_input(to_pixels(images)))
-        nn.functional.cross_entropy(logits, torch.from_numpy(labels)).backward()  # type: ignore[no-untyped-call]
+        nn.functional.cross_entropy(logits, torch.from_numpy(targets.astype(np.float32))).backward()  # type: ignore[no-untyped-call]
         return self.gradient.numpy().copy()
 
 

@@ -38,8 +38,8 @@ class ProbeModel(Protocol):
         """(n, features): the last layer's input, for one model (D,)."""
         ...
 
-    def loss_gradient(self, weights: Weights, images: Images, labels: Ints) -> Weights:
-        """(D,) gradient of the mean cross entropy, for one model (D,)."""
+    def loss_gradient(self, weights: Weights, images: Images, targets: Floats) -> Weights:
+        """(D,) gradient of the mean cross entropy against target shares (n, classes), for one model (D,)."""
         ...
 
 
@@ -116,31 +116,45 @@ def probe_recall(cohort: Cohort) -> Scores:
 def probe_margin(cohort: Cohort) -> Scores:
     """Whether an update moves probability on the probes to true labels or to wrong ones; in [0, 1].
 
-    With g = the share of the moved probability that goes to the true label, and h = what goes to a wrong label on
-    average: g / (g + h). A step that moves it blindly gets 0.5 whatever the number of classes; an update that
-    moves none gets 0. Updates are clipped to the cohort's median length first, so that a long one cannot
-    saturate the softmax. The whole of an update is tried: with the loss over own classes and attackers kept out
-    that separates better than 0.3 of it (AUC 0.98 to 1.00 against 0.92 to 0.98 in the last third of 25 rounds).
-    """
-    steps = _clip_to_median(cohort.updates)
-    candidates = np.concatenate([cohort.weights[None], cohort.weights + steps])
-    probabilities = _softmax(cohort.model.logits(candidates, cohort.probe_images))
-    gains = np.maximum(probabilities[1:] - probabilities[0], 0.0)
-    moved = gains.sum(axis=(1, 2))
-    to_truth = gains[:, np.arange(len(cohort.probe_labels)), cohort.probe_labels].sum(axis=1)
-    to_wrong = (moved - to_truth) / (cohort.model.classes - 1)
-    values = np.divide(to_truth, to_truth + to_wrong, out=np.zeros(len(moved)), where=moved > 0)
-    return Scores(values=values, evidence=_evidence(cohort, probabilities[0]))
+    The scale is set by two steps of the edge server's own, as long as the cohort's median update, from the model
+    that was sent out: 1 is what a step towards the probes' true labels does, 0 is what one towards uniformly wrong
+    labels does. The evidence is how far apart those two are. The share of moved probability itself drifts with the
+    model, and between MNIST and CIFAR-10, by as much as honest and malicious updates differ; measured between the
+    two steps, one threshold serves both.
 
+    Updates are clipped to the median length first, so that a long one cannot saturate the softmax. The whole of an
+    update is tried: that separates better than 0.3 of it once attackers are kept out.
+    """
+    towards_truth = np.eye(cohort.model.classes)[cohort.probe_labels]
+    towards_wrong = (1.0 - towards_truth) / (cohort.model.classes - 1)
+    length = float(np.median(np.linalg.norm(cohort.updates, axis=1)))
+    steps = [
+        _clip_rows(cohort.updates, length),
+        _descent_step(cohort, towards_truth, length)[None],
+        _descent_step(cohort, towards_wrong, length)[None],
+    ]
+    *shares, best, worst = _true_shares(cohort, np.concatenate(steps))
+    spread = best - worst
+    values = (np.array(shares) - worst) / max(spread, LEAST_SPREAD)
+    return Scores(values=np.clip(values, 0.0, 1.0), evidence=float(np.clip(spread / CLEAR_SPREAD, 0.0, 1.0)))
+
+
+LEAST_SPREAD: Final = 0.05
+"""Below this distance between the two steps of ``probe_margin`` its scale is not stretched further."""
+CLEAR_SPREAD: Final = 0.25
+"""From this distance on the evidence is full."""
 
 COSINE_THRESHOLD: Final = 0.3
 """Q_min of DTB-FL 4.3."""
 
+# Thresholds of the probe scores: measured on MNIST, two classes per vehicle, 30 % label flippers, 25 rounds, near
+# equal rates of lost honest and passed malicious updates. class_cone and probe_recall only separate (and were only
+# measured) with the loss over all classes; probe_margin with the loss over own classes, where it separates best.
 SCORES: Final[dict[str, ScoreRule]] = {
     "cosine": ScoreRule(score=cosine, threshold=COSINE_THRESHOLD),
-    "class_cone": ScoreRule(score=class_cone, threshold=0.5),
-    "probe_recall": ScoreRule(score=probe_recall, threshold=0.5),
-    "probe_margin": ScoreRule(score=probe_margin, threshold=0.55),
+    "class_cone": ScoreRule(score=class_cone, threshold=0.75),
+    "probe_recall": ScoreRule(score=probe_recall, threshold=0.8),
+    "probe_margin": ScoreRule(score=probe_margin, threshold=0.25),
 }
 
 
@@ -177,13 +191,36 @@ def _unit_rows(rows: Floats | Weights) -> Floats:
     return units
 
 
-def _clip_to_median(updates: Weights) -> Weights:
-    """Updates (K, D), the longer ones shortened to the median length."""
-    lengths = np.linalg.norm(updates, axis=1)
-    median = np.median(lengths)
-    factors = np.divide(median, lengths, out=np.ones_like(lengths), where=lengths > median)
-    clipped: Weights = updates * factors[:, None].astype(np.float32)
+def _clip_rows(rows: Weights, length: float) -> Weights:
+    """Rows (K, D), the longer ones shortened to ``length``."""
+    lengths = np.linalg.norm(rows, axis=1)
+    factors = np.divide(length, lengths, out=np.ones_like(lengths), where=lengths > length)
+    clipped: Weights = rows * factors[:, None].astype(np.float32)
     return clipped
+
+
+def _descent_step(cohort: Cohort, targets: Floats, length: float) -> Weights:
+    """(D,) a step of that length down the loss of every second probe against target shares (n, classes).
+
+    Half of the probes give the direction well enough, and gradients are what this score spends most on.
+    """
+    some = slice(None, None, 2)
+    gradient = cohort.model.loss_gradient(cohort.weights, cohort.probe_images[some], targets[some])
+    step: Weights = (-length * _unit_rows(gradient[None])[0]).astype(np.float32)
+    return step
+
+
+def _true_shares(cohort: Cohort, steps: Weights) -> Floats:
+    """(M,) of the probability that each step (M, D) moves on the probes: g / (g + h), where g goes to the true
+    label and h to a wrong label on average; 0.5 for a blind step, 0 for one that moves none."""
+    candidates = np.concatenate([cohort.weights[None], cohort.weights + steps])
+    probabilities = _softmax(cohort.model.logits(candidates, cohort.probe_images))
+    gains = np.maximum(probabilities[1:] - probabilities[0], 0.0)
+    moved = gains.sum(axis=(1, 2))
+    to_truth = gains[:, np.arange(len(cohort.probe_labels)), cohort.probe_labels].sum(axis=1)
+    to_wrong = (moved - to_truth) / (cohort.model.classes - 1)
+    shares: Floats = np.divide(to_truth, to_truth + to_wrong, out=np.zeros(len(moved)), where=moved > 0)
+    return shares
 
 
 def _softmax(logits: Floats) -> Floats:
