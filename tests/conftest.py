@@ -21,5 +21,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in the last lines what was skipped, and why."""
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
-        reasons = sorted({str(report.longrepr[2]) for report in skipped if isinstance(report.longrepr, tuple)})
+        reasons = sorted(
+            {str(report.longrepr[2]) for report in skipped if isinstance(report.longrepr, tuple)}
+        )
         terminalreporter.write_line(f"skipped {len(skipped)} tests: {'; '.join(reasons)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from platoon.errors import UserError
 from platoon.scenario import Scenario, Section
 

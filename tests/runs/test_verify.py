@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from tests.runs.conftest import SMALL
 
@@ -112,8 +113,6 @@ def test_refuses_a_summary_that_says_something_else(
 
 
 def test_refuses_a_table_that_says_something_else(copy: Path) -> None:
-    import pyarrow.parquet as pq
-
     path = copy / "updates.parquet"
     table = pq.read_table(path)
     rewards = np.array(table["reward"].to_pylist())

@@ -170,7 +170,7 @@ class _Session:
         self._machinery = machinery
         self._meter = meter
         self._progress = progress
-        self._store = ModelStore(str(directory.models.resolve()))
+        self._store = ModelStore(str(directory.models.resolve()), remember=4 * scenario.round.participants)
         self._accounts = simulated_accounts(scenario)
         self._chain: TaskChain | None = None
         self._before = {"wall": 0.0}

@@ -1,7 +1,7 @@
 """The seven phases of a round (DESIGN section 3), each a generator over events and effects.
 
 A phase takes what the one before it made and adds its own part. Nobody who is missing, late or faulty stops a
-round, as long as enough edge servers remain; else the phase raises ``HaltedError``, and nothing of the round counts.
+round, as long as enough edge servers remain; else the phase raises ``HaltedError`` and nothing of the round counts.
 """
 
 from collections.abc import Mapping, Sequence
