@@ -66,6 +66,14 @@ def test_a_round_in_which_everything_is_invalid_keeps_the_model_and_pays_nobody(
     assert town.chain.escrow_left() == 100_000_000
 
 
+def test_reputations_that_are_remembered_are_those_of_the_contract(town):
+    for scores in ({0: 900_000, 1: 0}, {}, {1: 500_000, 5: 100_000}):
+        town.chain.reputations()[:] = 0  # a reader's copy, not ours
+        town.play(scores)
+        view = town.chain.ledger.contracts.call("Training", "reputations", [v.address for v in town.vehicles])
+        assert tuple(town.chain.reputations().tolist()) == town.chain.ledger.read(view)[0]
+
+
 def test_probation_is_scored_not_merged_and_leads_back(town):
     # one invalid update of score 0 halves the reputation to 0.25, below rho_min
     town.play({0: 0})

@@ -200,6 +200,9 @@ class TaskChain:
         }
         self._rounds: dict[int, dict[Address, RecordedUpdate]] = {}
         self._last_round = 0
+        self._reputations: Ints = np.empty(0, dtype=np.int64)
+        self._reputations_head: Digest | None = None
+        """The head at which ``_reputations`` is what the contract says: reading 100,000 vehicles takes 0.2 s."""
 
     # ---- life ---------------------------------------------------------------------------------------------------
 
@@ -259,9 +262,12 @@ class TaskChain:
 
     def submit(self, transactions: Sequence[bytes], *, round: int, at: Instant) -> tuple[Receipt, ...]:
         """Execute signed transactions in this order, as one block."""
+        is_known = self._reputations_head == self.ledger.head
         receipts = self.ledger.submit(transactions, at=at, round=round)
         self._last_round = round
         self._take([event for receipt in receipts for event in receipt.events])
+        if is_known:
+            self._reputations_head = self.ledger.head
         return receipts
 
     def commit(self, checkpoint: str) -> None:
@@ -293,7 +299,10 @@ class TaskChain:
 
     def reputations(self) -> Ints:
         """(N,) reputation of every vehicle, ppm."""
-        return self._view_fleet("Training", "reputations")
+        if self._reputations_head != self.ledger.head:
+            self._reputations = self._view_fleet("Training", "reputations")
+            self._reputations_head = self.ledger.head
+        return self._reputations.copy()
 
     def balances(self) -> Ints:
         """(N,) token balance of every vehicle, 10^-6 token."""
@@ -338,6 +347,8 @@ class TaskChain:
                 for address, update in taken.items():
                     taken[address] = replace(update, evidence=values["evidence"])
             elif name == "Standing":
+                if self._reputations_head is not None:
+                    self._reputations[self._ids[values["vehicle"]]] = values["now"]
                 self._change(
                     values,
                     reputation_before=values["before"],
