@@ -15,6 +15,7 @@ from platoon.drivers.store import SUFFIX, ModelStore, digest_of
 from platoon.errors import VerificationError
 from platoon.learning.aggregation import merge
 from platoon.ledger.audit import AuditedRound, AuditedUpdate, audit
+from platoon.ledger.engine import EmbeddedLedger
 from platoon.nouns import MILLION, Digest
 from platoon.records.rules import WEIGHT_TOTAL
 
@@ -36,6 +37,7 @@ def verify_run(path: Path) -> dict[str, Any]:
     if last is None:
         raise VerificationError("ledger.sqlite: holds no task")
     verifier.check_store()
+    _replay(directory.ledger, last)
     found = {
         "directory": str(path),
         "scenario": scenario.name,
@@ -53,6 +55,16 @@ def verify_run(path: Path) -> dict[str, Any]:
         _check_summary(directory.summary, found)
         _check_table(directory, verifier.rows)
     return found
+
+
+def _replay(path: Path, last: AuditedRound) -> None:
+    """Execute the same log in a fresh EVM: the audit recomputes what the contracts' rules give, this what they do."""
+    ledger = EmbeddedLedger.open(path)
+    try:
+        if ledger.head != last.head:
+            raise VerificationError(f"executing the log ends at {ledger.head.hex()}, not {last.head.hex()}")
+    finally:
+        ledger.close()
 
 
 class _Verifier:
