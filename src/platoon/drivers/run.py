@@ -34,7 +34,7 @@ from platoon.drivers.store import ModelStore
 from platoon.drivers.summary import Played, summarise
 from platoon.drivers.verify import verify_run
 from platoon.drivers.workers import TrainingPool
-from platoon.errors import UserError
+from platoon.errors import UserError, VerificationError
 from platoon.learning.scores import resolve_score
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.task_chain import TaskChain
@@ -65,7 +65,7 @@ def run_scenario(
     """
     progress = progress or Silent()
     check_scenario(scenario)
-    if replace and not (out / "ledger.sqlite").exists():
+    if replace and not RunDirectory(out).has_begun:
         shutil.rmtree(out, ignore_errors=True)
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty; choose another --out, or `platoon resume {out}`")
@@ -79,7 +79,7 @@ def run_scenario(
 
 
 def resume_run(path: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Go on with an interrupted run; a finished one just gives its summary.
+    """Go on with an interrupted run, from the start where nothing was committed; a finished one gives its summary.
 
     Raises:
         UserError: no run directory, or a damaged one.
@@ -88,8 +88,16 @@ def resume_run(path: Path, progress: Progress | None = None) -> dict[str, Any]:
     directory = RunDirectory.open(path)
     if (summary := directory.summary) is not None:
         return summary
-    scenario = directory.scenario
-    meter = Meter()
+    try:
+        if not directory.has_begun:
+            return run_scenario(directory.scenario, path, progress, replace=True)
+        return _go_on(directory, progress)
+    except VerificationError as error:
+        raise UserError(f"{path}: the run directory is damaged: {error}") from None
+
+
+def _go_on(directory: RunDirectory, progress: Progress) -> dict[str, Any]:
+    scenario, meter = directory.scenario, Meter()
     with (
         _machinery(scenario, meter, progress) as machinery,
         _session(scenario, directory, machinery, meter, progress) as session,

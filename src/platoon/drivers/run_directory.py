@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from platoon.drivers.tables import ROUND_TABLES, SCHEMAS
 from platoon.errors import UserError
+from platoon.ledger.chain_log import has_commit
 from platoon.scenario import Scenario
 
 Rows = Mapping[str, Any]
@@ -30,20 +31,23 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path, scenario: Scenario) -> "RunDirectory":
-        """Make an empty run directory; refuses one that is not empty.
+        """Make an empty run directory, whole or not at all; refuses one that is not empty.
 
         Raises:
             UserError: the folder exists and holds something, or cannot be made.
         """
+        making = path.with_name(f".{path.name}.making")
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and any(path.iterdir()):
                 raise UserError(f"{path}: is not empty; choose another --out, or `platoon resume {path}`")
+            shutil.rmtree(making, ignore_errors=True)
             for folder in ("models", "checkpoint", "parts"):
-                (path / folder).mkdir()
-            write_atomically(path / "scenario.toml", scenario.to_toml())
+                (making / folder).mkdir(parents=True)
             for table, schema in SCHEMAS.items():
-                pq.write_table(schema.empty_table(), path / f"{table}.parquet")
+                pq.write_table(schema.empty_table(), making / f"{table}.parquet")
+            write_atomically(making / "scenario.toml", scenario.to_toml())
+            making.replace(path)
         except OSError as error:
             raise UserError(f"{path}: cannot be made a run directory ({error.strerror})") from None
         return cls(path)
@@ -53,13 +57,12 @@ class RunDirectory:
         """Find a run directory.
 
         Raises:
-            UserError: there is none at that path, or its scenario or ledger is missing.
+            UserError: there is none at that path, or its scenario is missing.
         """
         if not path.is_dir():
             raise UserError(f"{path}: no such run directory")
-        for name in ("scenario.toml", "ledger.sqlite"):
-            if not (path / name).is_file():
-                raise UserError(f"{path}: not a run directory, {name} is missing")
+        if not (path / "scenario.toml").is_file():
+            raise UserError(f"{path}: not a run directory, scenario.toml is missing")
         return cls(path)
 
     @property
@@ -71,6 +74,11 @@ class RunDirectory:
     def ledger(self) -> Path:
         """The SQLite file of the ledger."""
         return self.path / "ledger.sqlite"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the start of the run is durable: the ledger holds a commit."""
+        return self.ledger.is_file() and has_commit(self.ledger)
 
     @property
     def models(self) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 
 from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.store import SUFFIX, ModelStore, digest_of
-from platoon.errors import VerificationError
+from platoon.errors import UserError, VerificationError
 from platoon.learning.aggregation import merge
 from platoon.ledger.audit import AuditedRound, AuditedUpdate, audit
 from platoon.ledger.engine import EmbeddedLedger
@@ -29,6 +29,8 @@ def verify_run(path: Path) -> dict[str, Any]:
     """
     directory = RunDirectory.open(path)
     scenario = directory.scenario
+    if not directory.ledger.is_file():
+        raise UserError(f"{path}: ledger.sqlite is missing")
     store = ModelStore(str(directory.models.resolve()))
     verifier = _Verifier(store)
     for audited in audit(directory.ledger):
@@ -58,7 +60,7 @@ def verify_run(path: Path) -> dict[str, Any]:
 
 
 def _replay(path: Path, last: AuditedRound) -> None:
-    """Execute the same log in a fresh EVM: the audit recomputes what the contracts' rules give, this what they do."""
+    """Execute the same log in a fresh EVM: the audit recomputes what the rules give, this what contracts do."""
     ledger = EmbeddedLedger.open(path)
     try:
         if ledger.head != last.head:

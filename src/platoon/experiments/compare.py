@@ -10,7 +10,7 @@ from typing import Any
 
 from platoon.drivers.progress import Progress
 from platoon.drivers.run import check_scenario, resume_run, run_scenario
-from platoon.drivers.run_directory import write_atomically
+from platoon.drivers.run_directory import RunDirectory, write_atomically
 from platoon.errors import UserError
 from platoon.experiments.report import find_findings, write_report
 from platoon.protocol.methods import find_method
@@ -62,7 +62,7 @@ def _play(scenario: Scenario, out: Path, progress: Progress) -> dict[str, Any]:
     summaries = {}
     for name in scenario.compare:
         folder = out / name
-        if (folder / "ledger.sqlite").exists():
+        if RunDirectory(folder).has_begun:
             summaries[name] = resume_run(folder, progress)
         else:
             chosen = scenario.model_copy(update={"method": name})

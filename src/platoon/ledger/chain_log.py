@@ -168,3 +168,24 @@ def _decode_list(data: bytes) -> tuple[bytes, ...]:
 
 
 EMPTY_FOLD = EMPTY_DIGEST
+
+
+def has_commit(path: Path) -> bool:
+    """Whether a file holds at least one commit, which it does not where its writer was killed while making it.
+
+    Raises:
+        VerificationError: the file is no ledger.
+    """
+    try:
+        database = sqlite3.connect(path)
+        tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        database.close()
+    except sqlite3.Error as error:
+        raise VerificationError(f"{path}: not a ledger ({error})") from None
+    if tables == 0:
+        return False
+    log = ChainLog(path, create=False)
+    try:
+        return next(log.commits(), None) is not None
+    finally:
+        log.close()
