@@ -167,8 +167,7 @@ def data_get(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json
     def command() -> None:
         from platoon.drivers.datasets import get
 
-        with _view(as_json) as view:
-            path = get(name, lambda what: view.step(name, what))
+        path = get(name, lambda what: None if as_json else options.stderr.print(what, markup=False))
         _print({"name": name, "path": str(path)}, as_json, [f"{name}: {path}"])
 
     options.guarded(command)
