@@ -1,23 +1,23 @@
 """CPU seconds of training, judging and evaluating, beside a bare PyTorch loop over the same work.
 
-    python bench/learning.py
+    python -m bench learning
 
 prints a table and writes ``bench/out/learning.json``. Every ratio is taken within one repetition, in which the
 two sides take turns, and reported as the median over the repetitions with their spread; CPU seconds, because
 the machine may be shared. Images are noise: what a step costs does not depend on them.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from bench.quickstart import SCENARIO, SEEDS, play
+from bench.rows import Row, keep
+from platoon import Scenario
 from platoon.learning.evaluation import count_correct
 from platoon.learning.images import Images
 from platoon.learning.models import MODELS, FlatModel, initial_weights
@@ -25,9 +25,8 @@ from platoon.learning.scores import SCORES, Cohort
 from platoon.learning.training import LocalTrainer, TrainingSettings
 from platoon.nouns import Ints, Weights
 
-OUT = Path(__file__).parent / "out" / "learning.json"
 REPETITIONS = 5
-VEHICLES, SAMPLES, PROBES, TEST = 10, 300, 100, 10_000
+VEHICLES, SAMPLES, PROBES, TEST = 10, 300, 80, 10_000
 SETTINGS = TrainingSettings(epochs=3, batch=32, learning_rate=0.02, momentum=0.9)
 WORK = {
     "small_cnn_mnist": ("small_cnn", (28, 28, 1)),
@@ -35,7 +34,6 @@ WORK = {
     "mlp_mnist": ("mlp", (28, 28, 1)),
     "cnn_cifar10": ("cnn", (32, 32, 3)),
 }
-Row = dict[str, Any]
 
 
 def main() -> None:
@@ -43,7 +41,8 @@ def main() -> None:
     rows = [row for name in WORK for row in measure(name)]
     headline = next(row for row in rows if row["name"] == "train_vs_bare_cpu_small_cnn_mnist")
     rows.insert(0, headline | {"name": "train_vs_bare_cpu"})
-    keep(rows)
+    rows += quickstart_rows()
+    keep("learning", rows)
     for row in rows:
         peer = f"{row['peer']}: {row['peer_value']:.3g}" if row["peer"] else ""
         print(f"{row['name']:44} {row['value']:8.3f} {row['unit']:12} +- {row['spread']:.3f}  {peer}")
@@ -140,14 +139,17 @@ def row(
     }
 
 
-def keep(rows: list[Row]) -> None:
-    """Write the rows; rows of other names (measured elsewhere) stay."""
-    OUT.parent.mkdir(exist_ok=True)
-    others = json.loads(OUT.read_text()) if OUT.exists() else []
-    names = {row["name"] for row in rows}
-    kept = [row for row in others if row["name"] not in names]
-    OUT.write_text(json.dumps([*rows, *kept], indent=1) + "\n")
+def quickstart_rows() -> list[Row]:
+    """What platoon costs around the training, in whole runs of the demo's scenario.
 
-
-if __name__ == "__main__":
-    main()
+    Scoring counts once, not once per edge server: in a deployment each has its own machine.
+    """
+    summaries = [play(seed, {}) for seed in SEEDS]
+    overhead, judging = [], []
+    for summary in summaries:
+        cpu = summary["cpu_seconds"]
+        judge = cpu["judge"] / Scenario.load(SCENARIO).radio.rsus
+        around = cpu["twin"] + cpu["ledger"] + judge + cpu["world"] + cpu["other"]
+        overhead.append(around / (around + cpu["train"]))
+        judging.append(judge / cpu["train"])
+    return [row("overhead_share", overhead, "share"), row("judge_share", judging, "share")]

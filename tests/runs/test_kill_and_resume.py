@@ -51,4 +51,3 @@ def test_kill_and_resume(scenario: Scenario, scenario_file: Path, tmp_path: Path
     assert resumed["accuracy"] == undisturbed["accuracy"]
     assert np.isclose(resumed["simulated_seconds"], undisturbed["simulated_seconds"])
     verify_run(out)
-

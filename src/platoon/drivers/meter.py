@@ -16,6 +16,8 @@ class Meter:
         self._begun = time.process_time()
         self._wall = time.perf_counter()
         self._inside = 0.0
+        self.reported = 0.0
+        """CPU seconds that workers said what they spent on."""
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
@@ -29,6 +31,7 @@ class Meter:
     def report(self, part: str, seconds: float) -> None:
         """Count CPU time that a worker process spent."""
         self.seconds[part] += seconds
+        self.reported += seconds
 
     def close(self) -> dict[str, float]:
         """All seconds, with what this process spent outside of any block as ``other``."""

@@ -310,6 +310,8 @@ class _Session:
         rounds, updates = directory.read_columns("rounds"), directory.read_columns("updates")
         vehicles = vehicle_rows(updates, chain.reputations(), ~self._machinery.pool.malicious)
         directory.write_table("vehicles", vehicles)
+        handling = self._machinery.pool.cpu_seconds() - self._meter.reported
+        self._meter.report("other", handling)  # messages to and from the workers
         spent = self._spent()
         wall = spent.pop("wall")
         summary = summarise(

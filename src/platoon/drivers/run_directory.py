@@ -28,6 +28,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._written: dict[Path, pa.Table] = {}
 
     @classmethod
     def create(cls, path: Path, scenario: Scenario) -> "RunDirectory":
@@ -109,12 +110,14 @@ class RunDirectory:
 
     def write_part(self, table: str, name: str, rows: Rows) -> None:
         """Write one round's rows of a table; an earlier attempt at the same round is replaced."""
-        self._write(self.path / "parts" / f"{table}-{name}.parquet", table, rows)
+        part = self._part(table, name)
+        self._written[part] = self._write(part, table, rows)
 
     def compact(self, names: Sequence[str]) -> None:
         """Make one table of the parts of these rounds; parts of no committed round are dropped."""
         for table in ROUND_TABLES:
-            parts = [pq.read_table(self.path / "parts" / f"{table}-{name}.parquet") for name in names]
+            paths = [self._part(table, name) for name in names]
+            parts = [self._written[path] if path in self._written else pq.read_table(path) for path in paths]
             whole = pa.concat_tables([SCHEMAS[table].empty_table(), *parts])
             self._write(self.path / f"{table}.parquet", table, whole)
         shutil.rmtree(self.path / "parts")
@@ -123,11 +126,15 @@ class RunDirectory:
         """Write a whole table."""
         self._write(self.path / f"{table}.parquet", table, rows)
 
-    def _write(self, path: Path, table: str, rows: pa.Table | Rows) -> None:
+    def _part(self, table: str, name: str) -> Path:
+        return self.path / "parts" / f"{table}-{name}.parquet"
+
+    def _write(self, path: Path, table: str, rows: pa.Table | Rows) -> pa.Table:
         whole = rows if isinstance(rows, pa.Table) else pa.table(dict(rows), schema=SCHEMAS[table])
         passing = path.with_suffix(".passing")
         pq.write_table(whole, passing, compression="zstd")
         passing.replace(path)
+        return whole
 
     def read_columns(self, table: str) -> dict[str, list[Any]]:
         """A whole table as columns; raises ``UserError`` where it is missing or damaged."""

@@ -131,6 +131,7 @@ def _start(requests: dict[str, Callable[..., Any]], scenario: Scenario, portable
         worker.evaluate,
     ):
         requests[method.__name__] = method
+    requests["spent"] = time.process_time
 
 
 def open_portable(portable: dict[str, Any]) -> ImageData:

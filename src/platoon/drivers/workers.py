@@ -30,7 +30,7 @@ from platoon.errors import UserError
 from platoon.nouns import Bools, Digest, FixedPoint, Ints, Scores
 from platoon.scenario import Scenario
 
-EVALUATION_SLICE: Final = 500
+EVALUATION_SLICE: Final = 2500
 """Test images per piece of work: a multiple of ``evaluation.CHUNK``, so that no split changes a batch's shape."""
 
 
@@ -132,6 +132,10 @@ class TrainingPool:
         answers = self._gather([("evaluate", (indices,)) for indices in slices])
         correct = sum(int(hits.sum()) for hits, _ in answers)
         return correct / total, sum(cpu for _, cpu in answers)
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds of all workers so far, whatever they spent them on."""
+        return sum(float(spent) for spent, _ in self._ask_all(("spent", ())))
 
     def close(self) -> None:
         """End the workers, at work or not; they hold nothing that is worth keeping. May be repeated."""

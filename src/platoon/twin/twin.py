@@ -8,9 +8,10 @@ that it can be saved between any two calls and goes on bit by bit the same (DTB-
 import json
 from dataclasses import replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from platoon.errors import VerificationError
 from platoon.nouns import (
@@ -128,9 +129,10 @@ class Twin:
         return cards.report(self._belief.card)
 
     def save(self, folder: Path) -> None:
-        """Write the whole belief into ``folder`` (made if need be), as ``twin.npz`` and ``twin.json``."""
+        """Write the whole belief into ``folder`` (made if need be), as ``twin.safetensors`` and ``twin.json``."""
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez(folder / "twin.npz", allow_pickle=False, **to_columns(self._belief))
+        columns = {name: np.array(column, order="C") for name, column in to_columns(self._belief).items()}
+        save_file(columns, folder / "twin.safetensors")
         (folder / "twin.json").write_text(json.dumps(self._shape()), encoding="utf-8")
 
     def restore(self, folder: Path) -> None:
@@ -142,9 +144,8 @@ class Twin:
         """
         try:
             shape = json.loads((folder / "twin.json").read_text(encoding="utf-8"))
-            with np.load(folder / "twin.npz", allow_pickle=False) as file:
-                columns = {name: file[name] for name in file.files}
-        except (OSError, ValueError, BadZipFile) as error:
+            columns = load_file(folder / "twin.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
             raise VerificationError(f"{folder}: the saved twin cannot be read ({error})") from None
         if shape != self._shape():
             raise VerificationError(f"{folder}: the saved twin is of {shape}, this one of {self._shape()}")
