@@ -15,7 +15,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_plug_in_of_ten_lines_keeps_the_laws() -> None:
-    block = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "ScoreRule" in code)
+    block = next(
+        code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "ScoreRule" in code
+    )
     names: dict[str, Any] = {}
     exec(block, names)
     assert isinstance(names["rule"], ScoreRule)
