@@ -137,7 +137,7 @@ def test_brier_of_the_cohort_is_marked(town):
     town.drive(town.twin, 0, 31)
     forecasts = town.twin.forecast(job(), seconds(20), seconds(30))
     arrived = np.array([True, True, False])
-    town.twin.learn(outcomes(0, [2, 5, 9], arrived, 3.0))
+    town.twin.learn(outcomes(1, [2, 5, 9], arrived, 3.0))
     expected = np.mean((forecasts.finish_probability[[2, 5, 9]] - arrived) ** 2)
     assert town.twin.report_card()["finish_brier"] == pytest.approx(expected)
 
@@ -146,7 +146,7 @@ def test_outcomes_teach_the_finish_forecast(town):
     """Vehicles that were sure to arrive keep failing: after the refit nobody is as sure any more."""
     town.drive(town.twin, 0, 31)
     before = town.twin.forecast(job(), seconds(20), seconds(30))
-    for number in range(10):
+    for number in range(1, 11):
         town.twin.learn(outcomes(number, np.arange(8), np.arange(8) < 4, 6.0))
     after = town.twin.forecast(job(), seconds(20), seconds(30))
     assert (after.finish_probability < before.finish_probability).all()
@@ -161,7 +161,7 @@ def test_outcomes_teach_the_finish_forecast(town):
 def test_no_refit_between_the_scheduled_rounds(town):
     town.drive(town.twin, 0, 31)
     before = town.twin.forecast(job(), seconds(20), seconds(30))
-    for number in range(9):
+    for number in range(1, 10):
         town.twin.learn(outcomes(number, np.arange(8), np.arange(8) < 4, 6.0))
     assert np.array_equal(
         town.twin.forecast(job(), seconds(20), seconds(30)).finish_probability, before.finish_probability

@@ -13,6 +13,7 @@ from platoon.drivers.run import check_scenario, resume_run, run_scenario
 from platoon.drivers.run_directory import RunDirectory, write_atomically
 from platoon.errors import UserError
 from platoon.experiments.report import find_findings, write_report
+from platoon.experiments.report.page import load_plotly
 from platoon.protocol.methods import find_method
 from platoon.scenario import Scenario
 
@@ -32,6 +33,7 @@ def compare_methods(scenario: Scenario, out: Path, progress: Progress) -> dict[s
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty; choose another --out, or `platoon resume {out}`")
     check_scenario(scenario)
+    load_plotly()  # a missing extra is said now, not after the runs
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / NAME, scenario.to_toml())
     return _play(scenario, out, progress)

@@ -40,7 +40,7 @@ class Candidates:
     rng: np.random.Generator
     """Dice of this round; only the random selectors throw them."""
     round: int
-    """This round's number, from 0."""
+    """This round's number, from 1."""
     last_chosen: Ints
     """(N,) round in which the vehicle was last chosen; ``NEVER`` (-1) if it never was."""
     balance: float = 0.5

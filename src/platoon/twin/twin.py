@@ -115,7 +115,7 @@ class Twin:
         experience = finish.remember(
             belief.experience, announced.raw[rows], outcomes.arrived, announced.parts[rows], outcomes.seconds
         )
-        if (outcomes.round + 1) % self._scenario.twin.refine_every == 0:
+        if outcomes.round % self._scenario.twin.refine_every == 0:
             experience = finish.refine(experience)
         self._belief = replace(belief, card=card, experience=experience)
 
