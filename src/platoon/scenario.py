@@ -191,8 +191,25 @@ class Reward(Section):
 class Ledger(Section):
     """The ledger's engine."""
 
-    engine: Literal["embedded"] = Field("embedded", description="EVM in the process, sealed log in SQLite")
+    engine: Literal["embedded", "rpc"] = Field(
+        "embedded",
+        description="EVM in the process, or a network's node (docs/ledger/remote.md); sealed log in SQLite",
+    )
     chain_id: int = Field(7_400, ge=1, lt=2**53, description="EIP-155 and EIP-712 chain id")
+    url: str = Field(
+        "http://127.0.0.1:8545",
+        pattern=r"^https?://[^@\s]+$",
+        description="node's JSON-RPC address, without a password, for engine = rpc",
+    )
+    deadline_s: Positive = Field(
+        60.0, description="longest wait for one step on the network, real seconds, for engine = rpc"
+    )
+    confirmations: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="blocks that must follow a transaction's own (QBFT is final: 0), for engine = rpc",
+    )
 
 
 class Scenario(Section):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from platoon.ledger.audit import AuditedRound, audit
-from platoon.ledger.task_chain import Call, Participants, Receipt, RecordedUpdate, TaskChain
+from platoon.ledger.task_chain import Call, Connect, Participants, Receipt, RecordedUpdate, TaskChain
 from platoon.nouns import Digest, Instant, SignedUpdate, Tokens
 from platoon.records.rules import Rules
 from platoon.records.signing import Account, sign_update, simulated_account
@@ -21,7 +21,15 @@ class Town:
     """Everybody's accounts, the chain, and shortcuts for what they usually do."""
 
     def __init__(
-        self, folder: Path, rules: Rules = RULES, *, servers: int = 4, escrow: Tokens = ESCROW, fleet: int = 6
+        self,
+        folder: Path,
+        rules: Rules = RULES,
+        *,
+        servers: int = 4,
+        escrow: Tokens = ESCROW,
+        fleet: int = 6,
+        chain_id: int = 7400,
+        connect: Connect | None = None,
     ) -> None:
         self.path = folder / "ledger.sqlite"
         self.operator = simulated_account(1, "operator", 0)
@@ -30,9 +38,11 @@ class Town:
         self.vehicles = [simulated_account(1, "vehicle", i) for i in range(fleet)]
         self.stranger = simulated_account(1, "stranger", 0)
         self.at = 0
+        self.connect = connect
         self.chain = TaskChain.create(
             self.path,
-            chain_id=7400,
+            chain_id=chain_id,
+            connect=connect,
             participants=Participants(
                 operator=self.operator,
                 publisher=self.publisher,
@@ -50,7 +60,9 @@ class Town:
         """Closes the file and replays it."""
         self.chain.close()
         addresses = [vehicle.address for vehicle in self.vehicles]
-        self.chain = TaskChain.open(self.path, edge_servers=self.servers, vehicles=addresses)
+        self.chain = TaskChain.open(
+            self.path, edge_servers=self.servers, vehicles=addresses, connect=self.connect
+        )
 
     def update(self, vehicle: int, *, samples: int = 300, round: int | None = None) -> SignedUpdate:
         """A genuine update of the open round."""

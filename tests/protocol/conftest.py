@@ -11,7 +11,7 @@ from platoon.drivers.assembly import OBSERVE_S, contract_rules, participants, si
 from platoon.drivers.event_loop import EventLoop
 from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
 from platoon.drivers.store import ModelStore
-from platoon.ledger.task_chain import TaskChain
+from platoon.ledger.task_chain import Connect, TaskChain
 from platoon.nouns import Digest, EdgeServerId, Instant, Tokens, VehicleId, seconds, to_ppm
 from platoon.protocol import peers
 from platoon.protocol.messages import edge_server_peer, vehicle_peer
@@ -76,7 +76,15 @@ def play(tmp_path: Path) -> Play:
     return play_toy
 
 
-def play_scenario(scenario: Scenario, path: Path, network: Network, faults: Faults, retry_s: float) -> Played:
+def play_scenario(
+    scenario: Scenario,
+    path: Path,
+    network: Network,
+    faults: Faults,
+    retry_s: float,
+    *,
+    connect: Connect | None = None,
+) -> Played:
     method = find_method(scenario.method)
     accounts = simulated_accounts(scenario)
     store = ModelStore(f"memory://{path.as_posix()}")
@@ -90,6 +98,7 @@ def play_scenario(scenario: Scenario, path: Path, network: Network, faults: Faul
         model=model,
         escrow=Tokens(to_ppm(scenario.task.escrow_tokens)),
         probes=[Digest(bytes([1 + server]) * 32) for server in servers] if method.judged else [],
+        connect=connect,
     )
     chain.commit("")
     rules = task_rules(scenario, method, chain, retry_s=retry_s)

@@ -48,10 +48,10 @@ def contract_rules(scenario: Scenario, method: Method) -> Rules:
     return compute_rules(scenario, judged=method.judged, weights=method.weights, threshold=threshold)
 
 
-def ledger_summary(chain: TaskChain) -> dict[str, Any]:
+def ledger_summary(chain: TaskChain, engine: str) -> dict[str, Any]:
     """The part ``ledger`` of a summary."""
     return {
-        "engine": "embedded",
+        "engine": engine,
         "blocks": chain.ledger.height,
         "transactions": sum(len(block.transactions) for block in chain.ledger.blocks()),
         "head": chain.head.hex(),

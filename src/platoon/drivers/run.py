@@ -27,6 +27,7 @@ from platoon.drivers.checkpoint import checkpoint_name, load_checkpoint, save_ch
 from platoon.drivers.event_loop import EventLoop
 from platoon.drivers.meter import Meter
 from platoon.drivers.progress import Progress, Silent
+from platoon.drivers.remote import connect_ledger
 from platoon.drivers.rows import Times, Truth, forecast_rows, round_row, update_rows, vehicle_rows
 from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.simulated import MEASURE_EVERY, Parts, SimulatedCarrier
@@ -37,7 +38,7 @@ from platoon.drivers.workers import TrainingPool
 from platoon.errors import UserError, VerificationError
 from platoon.learning.scores import resolve_score
 from platoon.ledger.contracts import compute_set_digest
-from platoon.ledger.task_chain import TaskChain
+from platoon.ledger.task_chain import Connect, TaskChain
 from platoon.nouns import EdgeServerId, Instant, Tokens, VehicleId, to_ppm
 from platoon.protocol import peers
 from platoon.protocol.messages import edge_server_peer, vehicle_peer
@@ -71,7 +72,7 @@ def run_scenario(
         raise UserError(f"{out}: is not empty; choose another --out, or `platoon resume {out}`")
     meter = Meter()
     progress.started(scenario.method, scenario.task.rounds, 0)
-    with _machinery(scenario, meter, progress) as machinery:
+    with _machinery(scenario, out, meter, progress) as machinery:
         with meter.measure("start"):
             directory = RunDirectory.create(out, scenario)
         with _session(scenario, directory, machinery, meter, progress) as session:
@@ -99,7 +100,7 @@ def resume_run(path: Path, progress: Progress | None = None) -> dict[str, Any]:
 def _go_on(directory: RunDirectory, progress: Progress) -> dict[str, Any]:
     scenario, meter = directory.scenario, Meter()
     with (
-        _machinery(scenario, meter, progress) as machinery,
+        _machinery(scenario, directory.path, meter, progress) as machinery,
         _session(scenario, directory, machinery, meter, progress) as session,
     ):
         state = session.take_up()
@@ -122,10 +123,13 @@ class _Machinery:
     pool: TrainingPool
     world: World
     twin: Twin
+    connect: Connect | None
+    """To the network that keeps the ledger, where one does."""
 
 
 @contextmanager
-def _machinery(scenario: Scenario, meter: Meter, progress: Progress) -> Iterator[_Machinery]:
+def _machinery(scenario: Scenario, out: Path, meter: Meter, progress: Progress) -> Iterator[_Machinery]:
+    connect = connect_ledger(scenario, progress, out)
     with ExitStack() as stack:
         with meter.measure("start"):
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="platoon-")))
@@ -137,7 +141,7 @@ def _machinery(scenario: Scenario, meter: Meter, progress: Progress) -> Iterator
             _require_coverage(scenario, world)
             twin = Twin(scenario, world.road_map, world.rsus)
         meter.report("start", pool.start_cpu_seconds)
-        yield _Machinery(pool=pool, world=world, twin=twin)
+        yield _Machinery(pool=pool, world=world, twin=twin, connect=connect)
 
 
 def _require_coverage(scenario: Scenario, world: World) -> None:
@@ -204,6 +208,7 @@ class _Session:
                 model=model,
                 escrow=Tokens(to_ppm(self._scenario.task.escrow_tokens)),
                 probes=[pool.probe_digest(i) for i in range(self._scenario.radio.rsus)] if judged else [],
+                connect=self._machinery.connect,
             )
             for _ in range(OBSERVE_S):
                 world.advance(Instant(world.now + MEASURE_EVERY))
@@ -222,7 +227,10 @@ class _Session:
             self._store.tidy()
             everybody = participants(self._scenario, self._accounts)
             self._chain = TaskChain.open(
-                self._directory.ledger, edge_servers=everybody.edge_servers, vehicles=everybody.vehicles
+                self._directory.ledger,
+                edge_servers=everybody.edge_servers,
+                vehicles=everybody.vehicles,
+                connect=self._machinery.connect,
             )
             folder = self._directory.checkpoint(self._chain.checkpoint or "")
             state, self._before = load_checkpoint(folder, self._machinery.world, self._machinery.twin)
@@ -322,7 +330,7 @@ class _Session:
                 updates=updates,
                 forecast=self._machinery.twin.report_card(),
                 achieved_speed_kmh=self._machinery.world.achieved_speed_kmh,
-                ledger=ledger_summary(chain),
+                ledger=ledger_summary(chain, self._scenario.ledger.engine),
                 contracts=compute_set_digest().hex(),
                 format=FORMAT,
                 model_digest=state.model.hex(),

@@ -30,6 +30,11 @@ def compare_methods(scenario: Scenario, out: Path, progress: Progress) -> dict[s
         find_method(name)
     if not scenario.compare or len(set(scenario.compare)) < len(scenario.compare):
         raise UserError(f"compare = {list(scenario.compare)}: allowed is a list of different methods")
+    if scenario.ledger.engine == "rpc" and len(scenario.compare) > 1:
+        raise UserError(
+            f"ledger.engine = 'rpc', compare = {list(scenario.compare)}: the methods' runs have the same accounts, "
+            "and a chain has room for one of them; allowed is one method, or engine = 'embedded'"
+        )
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty; choose another --out, or `platoon resume {out}`")
     check_scenario(scenario)

@@ -78,6 +78,13 @@ class Ledger(Protocol):
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """Blocks from a height on, durable or not."""
 
+    @property
+    def last_commit(self) -> Commit | None:
+        """The last durable point, None before the first."""
+
+    def close(self) -> None:
+        """Let go of files and connections; what was not committed is gone."""
+
 
 @dataclass(kw_only=True)
 class _State:
@@ -188,8 +195,7 @@ class EmbeddedLedger:
         Raises:
             ValueError: time or round run backwards, or this process cannot seal for a quorum of the edge servers.
         """
-        if self._last is not None and (at < self._last.at or round < self._last.round):
-            raise ValueError(f"at {at}, round {round}: earlier than block {self._last.height}")
+        self.require_follows(at, round)
         receipts, logged, results = [], [], []
         for raw in transactions:
             try:
@@ -204,6 +210,11 @@ class EmbeddedLedger:
         if logged:
             self._append(tuple(logged), tuple(results), at, round)
         return tuple(receipts)
+
+    def require_follows(self, at: Instant, round: int) -> None:
+        """Raises ``ValueError`` for a time or a round before that of the last block."""
+        if self._last is not None and (at < self._last.at or round < self._last.round):
+            raise ValueError(f"at {at}, round {round}: earlier than block {self._last.height}")
 
     def commit(self, round: int, checkpoint: str) -> None:
         """Make all blocks durable, together with the name of the run's checkpoint.

@@ -4,7 +4,7 @@ Vehicles are known here by id (their row), on the chain by address. Updates of a
 order, ascending by address, whatever the order in which they were recorded; scores follow it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from platoon.ledger.blocks import Result
 from platoon.ledger.contracts import ContractSet, Event
-from platoon.ledger.engine import EmbeddedLedger, Receipt
+from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt
 from platoon.ledger.model import read_rules, write_rules
 from platoon.nouns import (
     Address,
@@ -49,6 +49,8 @@ __all__ = [
 
 EDGE_SERVER, VEHICLE, PUBLISHER = 1, 2, 3
 """Roles of the Registry."""
+Connect = Callable[[EmbeddedLedger], Ledger]
+"""Puts a network in front of a file's log (``platoon.ledger.rpc``); without, the log's own engine executes."""
 _NOTHING = Tokens(0)
 _BEGINNING = Instant(0)
 _BATCH = 256
@@ -185,7 +187,7 @@ def _entry(update: SignedUpdate) -> tuple[Any, ...]:
 class TaskChain:
     """A task's chain on a ledger."""
 
-    def __init__(self, ledger: EmbeddedLedger, vehicles: Sequence[Address], rules: Rules) -> None:
+    def __init__(self, ledger: Ledger, vehicles: Sequence[Address], rules: Rules) -> None:
         self.ledger = ledger
         self.rules = rules
         self.calls = Calls(contracts=ledger.contracts)
@@ -218,6 +220,7 @@ class TaskChain:
         escrow: Tokens,
         probes: Sequence[Digest],
         at: Instant = _BEGINNING,
+        connect: Connect | None = None,
     ) -> "TaskChain":
         """Set a task up in a new file: contracts, registrations, escrow, committed probe sets (one per edge server,
         none where nothing is scored). Nothing is durable before the first ``commit``.
@@ -226,7 +229,8 @@ class TaskChain:
             ValueError: parameters out of bounds, or accounts that are not distinct.
         """
         _check_participants(participants, escrow)
-        ledger = EmbeddedLedger.create(path, chain_id=chain_id, sealers=participants.edge_servers)
+        log = EmbeddedLedger.create(path, chain_id=chain_id, sealers=participants.edge_servers)
+        ledger = connect(log) if connect is not None else log
         training = (model, write_rules(rules))
         setup = _setup(participants, training, escrow=escrow, probes=probes, chain_id=chain_id)
         for receipt in ledger.submit(setup, at=at, round=0):
@@ -235,9 +239,17 @@ class TaskChain:
         return cls(ledger, participants.vehicles, rules)
 
     @classmethod
-    def open(cls, path: Path, *, edge_servers: Sequence[Account], vehicles: Sequence[Address]) -> "TaskChain":
+    def open(
+        cls,
+        path: Path,
+        *,
+        edge_servers: Sequence[Account],
+        vehicles: Sequence[Address],
+        connect: Connect | None = None,
+    ) -> "TaskChain":
         """Replay a task's file, to go on from its last commit; raises ``VerificationError``."""
-        ledger = EmbeddedLedger.open(path, sealers=edge_servers)
+        log = EmbeddedLedger.open(path, sealers=edge_servers)
+        ledger = connect(log) if connect is not None else log
         call = ledger.contracts.call("Training", "parameters")
         chain = cls(ledger, vehicles, read_rules(ledger.read(call)[0]))
         newest = chain.round - 1
