@@ -3,6 +3,7 @@
 import heapq
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -299,11 +300,15 @@ class Anvil:
                 break
         else:
             pytest.fail("anvil did not start")
+        # A pipe that nobody reads fills up, and the node stands still.
+        self._drain = threading.Thread(target=self.process.stdout.read, daemon=True)
+        self._drain.start()
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
+        self._drain.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
 
