@@ -12,6 +12,7 @@ from platoon import __version__
 from platoon.cli import options
 from platoon.cli.live import LiveView
 from platoon.drivers.progress import Silent
+from platoon.errors import VerificationError
 from platoon.scenario import Scenario
 
 app = typer.Typer(
@@ -130,7 +131,12 @@ def verify(directories: RunFolders, as_json: Json = False) -> None:
         from platoon.drivers.verify import verify_run
         from platoon.experiments.compare import run_directories
 
-        found = [verify_run(folder) for folder in run_directories(directories)]
+        try:
+            found = [verify_run(folder) for folder in run_directories(directories)]
+        except VerificationError as error:
+            if as_json:
+                options.print_json({"verified": False, "error": str(error)})
+            raise
         lines = [
             f"{row['directory']}: verified. {row['rounds']} rounds, {row['blocks']} blocks, "
             f"{row['transactions']} transactions, {row['updates']} updates; head {row['head'][:16]}..., "

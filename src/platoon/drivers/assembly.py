@@ -87,7 +87,7 @@ def task_rules(
         samples=sample_counts(scenario),
         edge_servers=scenario.radio.rsus,
         participants=config.participants,
-        select=find_selector(method.selector),
+        select=find_selector(scenario.round.selector or method.selector),
         rho_min=trust.rho_min if method.judged else 0.0,
         balance=scenario.twin.utility_balance,
         rest_rounds=config.rest_rounds,

@@ -80,6 +80,8 @@ class Faults:
     """Edge servers that vote for another model."""
     gone: frozenset[VehicleId] = frozenset()
     """Vehicles that drive away with the model."""
+    gone_after: int = 0
+    """Rounds that they still take part in."""
 
 
 @dataclass(kw_only=True)
@@ -178,7 +180,8 @@ class LossyCarrier:
         self._sent += 1
         if sender.role == "edge server" and EdgeServerId(sender.number) in faults.dead:
             return ()
-        if sender.role == "vehicle" and VehicleId(sender.number) in faults.gone:
+        gone = sender.role == "vehicle" and VehicleId(sender.number) in faults.gone
+        if gone and message.body.round > faults.gone_after:
             return ()
         if isinstance(message.body, UpdateReply):
             server = EdgeServerId(sender.number % self._parts.chain.edge_servers)

@@ -31,7 +31,7 @@ def verify_run(path: Path) -> dict[str, Any]:
     scenario = directory.scenario
     if not directory.ledger.is_file():
         raise UserError(f"{path}: ledger.sqlite is missing")
-    store = ModelStore(str(directory.models.resolve()))
+    store = ModelStore(directory.models)
     verifier = _Verifier(store)
     for audited in audit(directory.ledger):
         verifier.take(audited)

@@ -56,10 +56,9 @@ class RecordRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
-    """Judge all recorded updates of the round on your probe set, starting from this model."""
+    """Judge all recorded updates of the round on your probe set."""
 
     round: int
-    model: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,6 @@ class MergeRequest:
     """Aggregate by yourself from what is on record, and vote the digest."""
 
     round: int
-    model: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from platoon.protocol.effects import (
     Aggregate,
     Consult,
     Listen,
+    ModelDigest,
     Score,
     Send,
     Sign,
@@ -98,10 +99,11 @@ def _sign(call: Call) -> Steps[bytes]:
 
 def _score(me: EdgeServerId, calls: Calls, request: ScoreRequest) -> Steps[bytes]:
     updates = yield Consult(question=Verdicts(round=request.round))
+    base = yield Consult(question=ModelDigest(round=request.round - 1))
     scores = yield Score(
         round=request.round,
         edge_server=me,
-        model=request.model,
+        model=base,
         updates=tuple(update.digest for update in updates),
         samples=tuple(update.samples for update in updates),
     )
@@ -113,10 +115,11 @@ def _vote(me: EdgeServerId, rules: TaskRules, calls: Calls, request: MergeReques
     updates = yield Consult(question=Verdicts(round=request.round))
     weights = merge_weights(updates, rules.formulas)
     digests = {update.vehicle: update.digest for update in updates}
+    base = yield Consult(question=ModelDigest(round=request.round - 1))
     model = yield Aggregate(
         round=request.round,
         edge_server=me,
-        model=request.model,
+        model=base,
         updates=tuple(digests[vehicle] for vehicle in weights),
         weights=tuple(weights.values()),
     )

@@ -74,7 +74,7 @@ def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
             rest_rounds=rules.rest_rounds,
         )
     )
-    excluded = probationers(believed, rules.rho_min, state.last_judged, rules.probation_slots, forecasts)
+    excluded = probationers(believed, rules.rho_min, state.last_chosen, rules.probation_slots, forecasts)
     return Cohort(
         round=state.round,
         model=state.model,
@@ -87,26 +87,41 @@ def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
 
 
 def train(rules: TaskRules, cohort: Cohort) -> Steps[Arrivals]:
-    """Phase 2: vehicles train and send signed updates; who is late is dropped, waited for, or voids the round."""
+    """Phase 2: vehicles train and send signed updates; who is late is dropped, waited for, or voids the round.
+
+    Nobody on probation voids a round or is waited for beyond the deadline: its update would not be merged.
+    """
     body = TrainRequest(round=cohort.round, model=cohort.model)
+    requests = {vehicle_peer(vehicle): body for vehicle in cohort.vehicles}
+    wanted = {vehicle_peer(vehicle): body for vehicle in cohort.vehicles if vehicle not in cohort.probation}
+
+    def check(peer: Peer, reply: object) -> str | None:
+        return check_update(rules, cohort.round, peer, reply)
+
+    until = Instant(cohort.started + rules.deadline)
     gathered = yield from gather(
-        {vehicle_peer(vehicle): body for vehicle in cohort.vehicles},
-        now=cohort.started,
-        until=Instant(cohort.started + rules.longest_wait),
-        retry_every=rules.retry_every,
-        check=lambda peer, reply: check_update(rules, cohort.round, peer, reply),
+        requests, now=cohort.started, until=until, retry_every=rules.retry_every, check=check
     )
+    answers, refused = dict(gathered.answers), dict(gathered.refused)
+    missing = {peer: body for peer in wanted if peer not in answers}
+    if rules.policy == "wait" and missing:
+        until = Instant(cohort.started + rules.longest_wait)
+        gathered = yield from gather(
+            missing, now=gathered.now, until=until, retry_every=rules.retry_every, check=check
+        )
+        answers |= gathered.answers
+        refused |= gathered.refused
     updates = {
         VehicleId(peer.number): Arrived(reply=answer.reply, at=answer.at)
-        for peer, answer in gathered.answers.items()
+        for peer, answer in sorted(answers.items())
         if isinstance(answer.reply, UpdateReply)
     }
     return Arrivals(
         cohort=cohort,
         now=gathered.now,
         updates=updates,
-        refused={VehicleId(peer.number): fault for peer, fault in gathered.refused.items()},
-        voided=rules.policy == "void" and len(updates) < len(cohort.vehicles),
+        refused={VehicleId(peer.number): fault for peer, fault in refused.items() if peer not in answers},
+        voided=rules.policy == "void" and any(peer not in answers for peer in wanted),
     )
 
 
@@ -140,7 +155,7 @@ def judge(rules: TaskRules, recorded: Recorded) -> Steps[Judged]:
     """Phase 4: every edge server scores every update on its own probe set; the contract takes the medians."""
     cohort, now = recorded.arrivals.cohort, recorded.now
     if rules.judged and recorded.updates:
-        request = ScoreRequest(round=cohort.round, model=cohort.model)
+        request = ScoreRequest(round=cohort.round)
         everybody = {EdgeServerId(i): request for i in range(rules.edge_servers)}
         gathered, transactions = yield from _ask_edge_servers(rules, now, everybody)
         _require(len(transactions), compute_quorum(rules.edge_servers), rules, "scores")
@@ -157,7 +172,7 @@ def merge(rules: TaskRules, judged: Judged) -> Steps[Merged]:
     weights = merge_weights(judged.updates, rules.formulas)
     if not weights:
         return Merged(judged=judged, now=judged.now, model=cohort.model, weights={})
-    request = MergeRequest(round=cohort.round, model=cohort.model)
+    request = MergeRequest(round=cohort.round)
     everybody = {EdgeServerId(i): request for i in range(rules.edge_servers)}
     gathered, transactions = yield from _ask_edge_servers(rules, judged.now, everybody)
     submitted = yield Submit(round=cohort.round, transactions=transactions)
@@ -183,7 +198,7 @@ def settle(rules: TaskRules, merged: Merged) -> Steps[Settled]:
     )
 
 
-def refine(rules: TaskRules, state: TaskState, settled: Settled) -> Steps[tuple[TaskState, RoundRecord]]:
+def refine(state: TaskState, settled: Settled) -> Steps[tuple[TaskState, RoundRecord]]:
     """Phase 7: the twin learns what happened, by the edge servers' clocks; the next round begins."""
     arrivals = settled.merged.judged.recorded.arrivals
     cohort = arrivals.cohort
@@ -198,14 +213,12 @@ def refine(rules: TaskRules, state: TaskState, settled: Settled) -> Steps[tuple[
             seconds=np.array([np.nan if time is None else time / MILLION for time in took]),
         )
     )
-    judged = [update.vehicle for update in settled.merged.judged.updates] if rules.judged else []
     following = replace(
         state,
         round=state.round + 1,
         now=settled.now,
         model=settled.merged.model,
         last_chosen=_stamp(state.last_chosen, cohort.vehicles, cohort.round),
-        last_judged=_stamp(state.last_judged, judged, cohort.round),
     )
     return following, RoundRecord(settled=settled, outcome=describe_outcome(settled))
 
@@ -217,14 +230,18 @@ def describe_outcome(settled: Settled) -> str:
         return "merged"
     if not arrivals.cohort.vehicles:
         return "kept: nobody eligible"
+    if not settled.merged.judged.recorded.updates:
+        return _why_nothing_was_recorded(arrivals)
+    if any(update.valid for update in settled.merged.judged.updates):
+        return "kept: only vehicles on probation were valid"
+    return "kept: every update invalid"
+
+
+def _why_nothing_was_recorded(arrivals: Arrivals) -> str:
     if arrivals.voided:
         missing = len(arrivals.cohort.vehicles) - len(arrivals.updates)
         return f"void: {missing} of {len(arrivals.cohort.vehicles)} missing"
-    if not arrivals.updates:
-        return "kept: nobody finished"
-    if not settled.merged.judged.recorded.updates:
-        return "kept: nothing recorded"
-    return "kept: every update invalid"
+    return "kept: nothing recorded" if arrivals.updates else "kept: nobody finished"
 
 
 def _ask_edge_servers(

@@ -22,4 +22,4 @@ def play_round(rules: TaskRules, state: TaskState) -> Steps[tuple[TaskState, Rou
     judged = yield from judge(rules, recorded)
     merged = yield from merge(rules, judged)
     settled = yield from settle(rules, merged)
-    return (yield from refine(rules, state, settled))
+    return (yield from refine(state, settled))

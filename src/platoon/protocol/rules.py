@@ -66,8 +66,6 @@ class TaskState:
     accuracy: float | None
     last_chosen: Ints
     """(N,) round in which the vehicle was last chosen; -1 never."""
-    last_judged: Ints
-    """(N,) round in which the vehicle was last judged; -1 never."""
 
 
 def leader_order(rules: TaskRules, round_number: int) -> list[EdgeServerId]:
