@@ -5,8 +5,9 @@
 @license Apache-2.0
 @notice Where the local chains meet the global one. Each edge server anchors its local block of the open round: the
     contract checks the seals of the round's committee and that the block follows the one before, and keeps its root,
-    against which anybody can prove any record. Two signed blocks for one height are evidence of a fork: it is kept,
-    and a chain that has forked is not extended.
+    against which anybody can prove any record. Two signed blocks of one round, and so for one height, are evidence
+    of a fork: it is kept, and a chain that has forked is not extended. (A block of a round in which the edge server
+    anchored none is no evidence: its transaction may have been lost, and it can never be anchored any more.)
 
     Who is drawn into a committee depends on the last global block and on reputations; contracts read no blocks, so
     the draw is checked by whoever reads the chain (records/committee.py). The contract checks that members are
@@ -62,7 +63,8 @@ event Anchored:
 
 event Forked:
     edge_server: indexed(address)
-    height: indexed(uint256)
+    round: indexed(uint256)
+    height: uint256
     first: bytes32
     second: bytes32
     signers: DynArray[address, MAX_COMMITTEE]
@@ -74,8 +76,7 @@ PARAMETERS: immutable(Parameters)
 
 tip: HashMap[address, Tip]
 anchors: HashMap[address, HashMap[uint256, Anchor]]  # by edge server and round
-digests: HashMap[address, HashMap[uint256, bytes32]]  # by edge server and height
-fork: public(HashMap[address, HashMap[uint256, bytes32]])  # the second block of a height
+fork: public(HashMap[address, HashMap[uint256, bytes32]])  # the second block, by edge server and round
 forked: public(HashMap[address, bool])
 
 
@@ -160,7 +161,6 @@ def anchor(
     self.tip[msg.sender] = Tip(
         height=height, round=round, unsealed=tip.unsealed + (0 if sealed else 1), digest=digest
     )
-    self.digests[msg.sender][height] = digest
     self.anchors[msg.sender][round] = Anchor(
         digest=digest,
         root=root,
@@ -189,21 +189,28 @@ def report_fork(
     seals: DynArray[sealing.Seal, MAX_COMMITTEE],
 ):
     """
-    @notice Evidence that an edge server signed a second block for a height that it has anchored. Whoever else sealed
-        it is named in the event. Anybody who takes part may report.
+    @notice Evidence that an edge server signed another block of a round than it has anchored. Whoever else sealed it
+        is named in the event. Anybody who takes part may report.
     """
     role: uint256 = staticcall Registry(REGISTRY).role(msg.sender)
     assert role > 0 and role <= PUBLISHER, "not registered"
-    first: bytes32 = self.digests[edge_server][height]
-    assert first != empty(bytes32), "no block of that height"
+    first: bytes32 = self.anchors[edge_server][round].digest
+    assert first != empty(bytes32), "no block of that round"
     second: bytes32 = sealing.digest(TASK, edge_server, height, round, parent, root, count)
     assert second != first, "the same block"
-    assert self.fork[edge_server][height] == empty(bytes32), "reported before"
+    assert self.fork[edge_server][round] == empty(bytes32), "reported before"
     signers: DynArray[address, MAX_COMMITTEE] = sealing.signers(second, seals)
     assert edge_server in signers, "the edge server did not seal"
-    self.fork[edge_server][height] = second
+    self.fork[edge_server][round] = second
     self.forked[edge_server] = True
-    log Forked(edge_server=edge_server, height=height, first=first, second=second, signers=signers)
+    log Forked(
+        edge_server=edge_server,
+        round=round,
+        height=self.anchors[edge_server][round].facts >> 16,
+        first=first,
+        second=second,
+        signers=signers,
+    )
 
 
 # ---- views ------------------------------------------------------------------------------------------------------

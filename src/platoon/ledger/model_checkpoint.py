@@ -12,7 +12,7 @@ from platoon.ledger.model_training import Training
 from platoon.nouns import Address, Digest
 from platoon.records.abi import Arguments
 from platoon.records.committee import MAX_MEMBERS, CommitteeRules
-from platoon.records.encoding import EMPTY_DIGEST, WORD, keccak
+from platoon.records.encoding import EMPTY_DIGEST, keccak
 from platoon.records.local_block import LocalBlock
 from platoon.records.merkle import is_included
 from platoon.records.rules import MAX_UPDATES, compute_quorum
@@ -45,6 +45,8 @@ class Anchored:
 class Kept:
     """What stays of a block: as little as the contract keeps, since there is one for every round."""
 
+    height: int
+    digest: Digest
     root: Digest
     count: int
     signers: Digest
@@ -63,10 +65,8 @@ class Checkpoint:
     """The last block of each local chain."""
     kept: dict[Address, dict[int, Kept]] = field(default_factory=dict)
     """By edge server and round."""
-    digests: dict[Address, bytearray] = field(default_factory=dict)
-    """Hashes of a local chain's blocks, one after the other from height 1."""
     forks: dict[tuple[Address, int], Digest] = field(default_factory=dict)
-    """The second block that an edge server signed for a height."""
+    """The second block that an edge server signed in a round."""
 
     def is_forked(self, edge_server: Address) -> bool:
         """Whether a fork of the edge server's chain was proved."""
@@ -76,13 +76,6 @@ class Checkpoint:
         """Whether the edge server anchored a sealed block of the round."""
         kept = self.kept.get(edge_server, {}).get(round_number)
         return kept is not None and kept.signers != EMPTY_DIGEST
-
-    def digest_at(self, edge_server: Address, height: int) -> Digest | None:
-        """The hash of the block that an edge server anchored at a height."""
-        digests = self.digests.get(edge_server, b"")
-        if not 1 <= height <= len(digests) // WORD:
-            return None
-        return Digest(bytes(digests[WORD * (height - 1) : WORD * height]))
 
     def anchor(  # noqa: PLR0917 - the contract's arguments
         self,
@@ -138,8 +131,9 @@ class Checkpoint:
         server = block.edge_server
         signers = hash_signers(anchored.signers) if block.sealed else Digest(EMPTY_DIGEST)
         self.newest[server] = anchored
-        self.kept.setdefault(server, {})[block.round] = Kept(block.root, block.count, signers)
-        self.digests.setdefault(server, bytearray()).extend(block.digest)
+        self.kept.setdefault(server, {})[block.round] = Kept(
+            block.height, block.digest, block.root, block.count, signers
+        )
 
     def _check_committee(self, sender: Address, committee: Sequence[Address]) -> None:
         last = bytes(20)
@@ -161,11 +155,12 @@ class Checkpoint:
         count: int,
         seals: Sequence[Seal],
     ) -> list[Event]:
-        """Evidence of a second block for one height."""
+        """Evidence of a second block of one round, and so for one height."""
         require(len(seals) <= MAX_MEMBERS + 1, "reverted")
         require(EDGE_SERVER <= self.registry.roles.get(sender, 0) <= PUBLISHER, "not registered")
-        first = self.digest_at(edge_server, height)
-        require(first is not None, "no block of that height")
+        first = self.kept.get(edge_server, {}).get(round_number)
+        if first is None:
+            raise Rejected("no block of that round")
         second = LocalBlock(
             task=self.training.task,
             edge_server=edge_server,
@@ -175,15 +170,16 @@ class Checkpoint:
             root=root,
             count=count,
         ).digest
-        require(second != first, "the same block")
-        require((edge_server, height) not in self.forks, "reported before")
+        require(second != first.digest, "the same block")
+        require((edge_server, round_number) not in self.forks, "reported before")
         signers = recover_signers(second, seals)
         require(edge_server in signers, "the edge server did not seal")
-        self.forks[edge_server, height] = second
+        self.forks[edge_server, round_number] = second
         values = {
             "edge_server": edge_server,
-            "height": height,
-            "first": first,
+            "round": round_number,
+            "height": first.height,
+            "first": first.digest,
             "second": second,
             "signers": signers,
         }

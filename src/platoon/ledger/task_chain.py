@@ -107,7 +107,7 @@ class LocalTip:
     unsealed: int = 0
     """Blocks that the edge server signed alone so far."""
     forked: bool = False
-    """Two signed blocks for one height were reported: the chain is not extended."""
+    """Two signed blocks for one height (of one round) were reported: the chain is not extended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +211,7 @@ class Calls:
         )
 
     def report_fork(self, block: LocalBlock, seals: Sequence[bytes]) -> Call:
-        """Evidence: a block that its edge server signed for a height at which it has anchored another."""
+        """Evidence: a block that its edge server signed in a round of which it has anchored another."""
         return self.contracts.call(
             "Checkpoint",
             "report_fork",
