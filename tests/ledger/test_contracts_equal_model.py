@@ -56,15 +56,20 @@ rules = st.builds(
 class Pair:
     """A machine with the contracts, and the model, set up alike."""
 
-    def __init__(self, rules: Rules, bound: bytes = SET.addresses["Training"]) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        bound: bytes = SET.addresses["Training"],
+        committee: CommitteeRules = COMMITTEE,
+    ) -> None:
         at = SET.addresses
         constructors: list[tuple[Any, ...]] = [
             (),
             (),
             (at["Registry"], at["Token"], PUBLISHER.address),
             (at["Registry"], at["Escrow"], PUBLISHER.address, b"\x01" * 32, write_rules(rules)),
-            (at["Registry"], at["Training"], write_committee(COMMITTEE)),
-            (at["Registry"], at["Token"], at["Checkpoint"], PUBLISHER.address, COMMITTEE.reward),
+            (at["Registry"], at["Training"], write_committee(committee)),
+            (at["Registry"], at["Token"], at["Checkpoint"], PUBLISHER.address, committee.reward),
         ]
         self.machine = Machine(CHAIN_ID)
         for i, arguments in enumerate(constructors):

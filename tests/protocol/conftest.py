@@ -49,6 +49,7 @@ class Played:
     records: list[RoundRecord]
     reason: str
     final: TaskState
+    path: Path
 
     @property
     def agreed(self) -> tuple[object, ...]:
@@ -136,4 +137,4 @@ def play_scenario(
         last_judged=nobody,
     )
     reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(play_task(rules, state))
-    return Played(chain=chain, records=parts.records, reason=reason, final=final)
+    return Played(chain=chain, records=parts.records, reason=reason, final=final, path=path)

@@ -85,8 +85,8 @@ def is_committee(order: Sequence[Address], size: int, vehicles: Sequence[Address
     """Whether these vehicles are the drawn members, or those with some of them replaced as the rule says."""
     members = set(order[:size])
     replaced = members - set(vehicles)
-    reserves = tuple(order[size : size + len(replaced)])
-    return len(set(vehicles)) == len(vehicles) and set(vehicles) == (members - replaced) | set(reserves)
+    reserves = set(order[size : size + len(replaced)])
+    return len(vehicles) == len(members) and set(vehicles) == (members - replaced) | reserves
 
 
 def has_quorum(seals: int, members: int) -> bool:
