@@ -130,13 +130,8 @@ def test_whatever_is_changed_in_a_proof_is_refused(proof: dict[str, Any], data: 
     for key in parents:
         inner = inner[key]
     inner[last] = change(inner[last], data.draw)
-    try:
-        proved = check_proof(changed)
-    except (VerificationError, UserError):
-        return
-    # a changed seal of the global block names an account that its reader does not know, and so no quorum that it does
-    assert changed["anchor"]["seals"] != proof["anchor"]["seals"]
-    assert proved.sealers != check_proof(proof).sealers
+    with pytest.raises((VerificationError, UserError)):
+        check_proof(changed)
 
 
 @settings(max_examples=200, deadline=None)

@@ -2,8 +2,8 @@
 
 A proof is one JSON object that whoever holds nothing else can check: the vehicle's signature, the Merkle path to
 the local block's root, the block's seals, the edge server's transaction that anchored it, and the sealed global
-block with that transaction and its receipt. What it cannot say by itself is whether the chain is the right one: for that
-the reader holds it against a root that it trusts (the hash of the global block, or the local block's root as a node
+block with that transaction and its receipt. What it cannot say by itself is whether the chain is the right one:
+for that the reader holds it against a root that it trusts (the hash of the global block, or the local block's root as a node
 of the chain gives it).
 """
 
@@ -123,6 +123,7 @@ def _read_calls(path: Path) -> Iterator[_Found]:
 def _describe(anchor: _Found, entries: Sequence[tuple[Any, ...]], vehicle: Address) -> dict[str, Any]:
     round_number, height, parent, root, count, committee, seals = anchor.arguments
     header, block = anchor.block.header, anchor.block
+    block_hash = header.compute_hash(anchor.contracts.addresses["Registry"])
     task = _name_task(anchor.contracts, header.chain_id)
     updates = [_read_update(task, round_number, entry) for entry in entries]
     position = [update.vehicle for update in updates].index(vehicle)
@@ -157,7 +158,9 @@ def _describe(anchor: _Found, entries: Sequence[tuple[Any, ...]], vehicle: Addre
         "anchor": {
             "height": header.height,
             "position": anchor.position,
+            "hash": block_hash.hex(),
             "header": header.encode().hex(),
+            "sealers": _hex(recover_sealers(block_hash, block.seals)),
             "seals": block.seals.hex(),
             "transaction": block.transactions[anchor.position].hex(),
             "transaction_siblings": _hex(compute_proof(hashes[0], anchor.position)),
@@ -297,7 +300,8 @@ def _check_anchor(
         header = Header.decode(inner.data("header"))
         transaction, result = decode_transaction(raw), Result.decode(receipt)
         function, arguments = contracts.decode_call(transaction.call)
-        sealers = recover_sealers(header.compute_hash(contracts.addresses["Registry"]), inner.data("seals"))
+        block_hash = header.compute_hash(contracts.addresses["Registry"])
+        sealers = recover_sealers(block_hash, inner.data("seals"))
     except ValueError as error:
         raise VerificationError(f"anchor: {error}") from None
     _require(header.format == FORMAT, f"anchor: format {header.format} is not known")
@@ -320,7 +324,8 @@ def _check_anchor(
     _require(transaction.sender == block.edge_server, "anchor: sent by another than the edge server")
     _require(arguments == (*claimed, committee, seals), "anchor: of another block")
     _require(result.ok, f"anchor: refused by the contract ({result.error})")
-    _require(bool(sealers), "anchor: nobody sealed the global block")
+    _require(inner.data("hash") == block_hash, "anchor: its global block has another hash")
+    _require(bool(sealers) and inner.items("sealers", 20) == sealers, "anchor: sealed by others")
     return header, tuple(sealers)
 
 

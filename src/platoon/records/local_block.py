@@ -7,7 +7,7 @@ another. Sources: Feng et al., IEEE Network 36(1), 2022 ("Two-layer"); EIP-712.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from platoon.nouns import Address, Digest, SignedUpdate
 from platoon.records.encoding import EMPTY_DIGEST, encode_word, keccak
@@ -66,16 +66,19 @@ def compute_record_digests(updates: Sequence[SignedUpdate]) -> list[Digest]:
     ordered = sorted(updates, key=lambda update: update.vehicle)
     if len({update.vehicle for update in ordered}) != len(ordered):
         raise ValueError("two updates of one vehicle in one block")
-    return [
-        compute_update_digest(
-            task=update.task,
-            round=update.round,
-            vehicle=update.vehicle,
-            digest=update.digest,
-            samples=update.samples,
-        )
-        for update in ordered
-    ]
+    return [_digest_of(update) for update in ordered]
+
+
+@lru_cache(maxsize=1024)
+def _digest_of(update: SignedUpdate) -> Digest:
+    """Remembered, since all of a round's parties hash the same updates and in one process need it only once."""
+    return compute_update_digest(
+        task=update.task,
+        round=update.round,
+        vehicle=update.vehicle,
+        digest=update.digest,
+        samples=update.samples,
+    )
 
 
 def make_local_block(
