@@ -9,6 +9,9 @@ import typer
 from platoon.cli import options
 from platoon.errors import UserError
 
+BRACKETS = 100
+"""Objects and lists of a proof file at most (a proof has a dozen): the parser must not run out of its stack."""
+
 ledger_app = typer.Typer(
     help="The ledger of a run: prove what stands on it, check proofs.", no_args_is_help=True
 )
@@ -93,10 +96,13 @@ def _describe(found: dict[str, Any]) -> list[str]:
 
 def _read_json(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if text.count("[") + text.count("{") > BRACKETS:
+            raise ValueError("nested too deeply")
+        return json.loads(text)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a proof ({error})") from None
 
 

@@ -3,8 +3,8 @@
 A proof is one JSON object that whoever holds nothing else can check: the vehicle's signature, the Merkle path to
 the local block's root, the block's seals, the edge server's transaction that anchored it, and the sealed global
 block with that transaction and its receipt. What it cannot say by itself is whether the chain is the right one:
-for that the reader holds it against a root that it trusts (the hash of the global block, or the local block's root as a node
-of the chain gives it).
+for that the reader holds it against a root that it trusts (the hash of the global block, or the local block's root
+as a node of the chain gives it).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
