@@ -190,6 +190,34 @@ class Reward(Section):
     pool_tokens: Tokens = Field(10.0, description="R_total of eq. 15, tokens per round")
     base_tokens: Tokens = Field(0.2, description="R_base of eq. 6, tokens")
     bonus_tokens: Tokens = Field(5.0, description="R_bonus of eq. 6, tokens")
+    sealing_tokens: float = Field(
+        1.0,
+        ge=0,
+        le=1e6,
+        description="for proposing and sealing local blocks (Two-layer's mining), tokens per round, "
+        "from a budget beside the escrow",
+    )
+
+
+class Committee(Section):
+    """Who seals the local blocks of an edge server: itself and full devices whose updates reached it."""
+
+    size: int = Field(
+        6,
+        ge=0,
+        le=6,
+        description="vehicles in a round's committee at most, beside the edge server; 0: it anchors alone",
+    )
+    floor: Share = Field(0.5, description="least reputation of a member (DESIGN 3)")
+    full_share: Share = Field(
+        0.8, description="share of vehicles that are full devices; the others only relay"
+    )
+    unsealed_weight: float = Field(
+        1.0, ge=1e-6, le=1, description="weight of updates in unsealed blocks; 1: counted and flagged"
+    )
+    patience_s: Positive = Field(
+        0.5, description="a member that is silent this long is replaced once, where the quorum lacks, seconds"
+    )
 
 
 class Ledger(Section):
@@ -238,6 +266,7 @@ class Scenario(Section):
     twin: Twin = Twin()
     trust: Trust = Trust()
     reward: Reward = Reward()
+    committee: Committee = Committee()
     ledger: Ledger = Ledger()
 
     @model_validator(mode="after")

@@ -7,9 +7,10 @@ import pytest
 from platoon.contracts.build import NAMES, render_artefact
 from platoon.ledger.contracts import CONTRACTS, ContractSet, compute_gas_limit, load_artefact
 from platoon.ledger.evm import Machine
-from platoon.ledger.model import write_rules
+from platoon.ledger.model import write_committee, write_rules
 from platoon.nouns import Digest
 from platoon.records.abi import Arguments
+from platoon.records.committee import CommitteeRules
 from platoon.records.encoding import compute_contract_address, keccak
 from platoon.records.rules import MAX_EDGE_SERVERS, MAX_UPDATES, Rules
 from platoon.records.signing import sign_update, simulated_account
@@ -51,6 +52,8 @@ class Stress:
             (),
             (at["Registry"], at["Token"], publisher.address),
             (at["Registry"], at["Escrow"], publisher.address, b"\x01" * 32, rules),
+            (at["Registry"], at["Training"], write_committee(CommitteeRules())),
+            (at["Registry"], at["Token"], at["Checkpoint"], publisher.address, 700),
         )
         self.machine = Machine(7400)
         self.gas: dict[str, tuple[int, int]] = {}
@@ -150,5 +153,5 @@ def test_invalid_calls_that_need_more_gas_than_a_block_has():
 def test_addresses_follow_the_operator(stress):
     operator = stress.set.operator
     assert [stress.set.addresses[name] for name in CONTRACTS] == [
-        compute_contract_address(operator, nonce) for nonce in range(4)
+        compute_contract_address(operator, nonce) for nonce in range(len(CONTRACTS))
     ]

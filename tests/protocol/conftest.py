@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from platoon.drivers.assembly import OBSERVE_S, contract_rules, participants, simulated_accounts, task_rules
+from platoon.drivers.assembly import (
+    OBSERVE_S,
+    committee_rules,
+    contract_rules,
+    participants,
+    sealing_budget,
+    simulated_accounts,
+    task_rules,
+)
 from platoon.drivers.event_loop import EventLoop
 from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
 from platoon.drivers.store import ModelStore
@@ -31,6 +39,7 @@ TOY = {
     "round": {"participants": 5, "deadline_s": 30.0},
     "task": {"rounds": 4},
     "trust": {"threshold": 0.3},
+    "committee": {"patience_s": 30.0},
 }
 
 
@@ -42,6 +51,7 @@ class Played:
     records: list[RoundRecord]
     reason: str
     final: TaskState
+    path: Path
 
     @property
     def agreed(self) -> tuple[object, ...]:
@@ -108,6 +118,8 @@ def play_scenario(
         escrow=Tokens(to_ppm(scenario.task.escrow_tokens)),
         probes=[Digest(bytes([1 + server]) * 32) for server in servers] if method.judged else [],
         connect=connect,
+        committee=committee_rules(scenario, method),
+        sealing=sealing_budget(scenario, method),
     )
     chain.commit("")
     rules = task_rules(scenario, method, chain, retry_s=retry_s)
@@ -133,7 +145,7 @@ def play_scenario(
         last_chosen=nobody,
     )
     reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(task(rules, state))
-    return Played(chain=chain, records=parts.records, reason=reason, final=final)
+    return Played(chain=chain, records=parts.records, reason=reason, final=final, path=path)
 
 
 def lying_task(rules: TaskRules, state: TaskState) -> Steps[tuple[str, TaskState]]:

@@ -10,6 +10,7 @@ import typer
 
 from platoon import __version__
 from platoon.cli import options
+from platoon.cli.ledger import ledger_app
 from platoon.cli.live import LiveView
 from platoon.drivers.progress import Silent
 from platoon.errors import VerificationError
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets: what is there, and how to get it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(ledger_app, name="ledger")
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="scenario file")]
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="run directory")]
@@ -143,6 +145,7 @@ def verify(directories: RunFolders, as_json: Json = False) -> None:
             f"model {row['model_digest'][:16]}..."
             for row in found
         ]
+        lines += [f"{row['directory']}: {doubt}" for row in found for doubt in row["doubts"]]
         _print({"verified": True, "runs": found}, as_json, lines)
 
     options.guarded(command)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from platoon.ledger.task_chain import TaskChain
-from platoon.protocol.effects import EscrowLeft, ModelDigest, Question, Reputations, Verdicts
+from platoon.protocol.effects import EscrowLeft, LocalGround, ModelDigest, Question, Reputations, Verdicts
 
 
 def consult(chain: TaskChain, question: Question) -> Any:
@@ -13,6 +13,8 @@ def consult(chain: TaskChain, question: Question) -> Any:
             return chain.reputations()
         case Verdicts(round=number):
             return chain.updates(number)
+        case LocalGround(vehicles=vehicles):
+            return chain.ground(vehicles)
         case EscrowLeft():
             return chain.escrow_left()
         case ModelDigest(round=number):

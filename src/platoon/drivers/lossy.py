@@ -40,13 +40,14 @@ from platoon.protocol.effects import (
     Learn,
     Score,
     Sign,
+    SignBlock,
     SignUpdate,
     Submit,
     Submitted,
     Train,
     Trained,
 )
-from platoon.protocol.messages import Message, Peer, UpdateReply
+from platoon.protocol.messages import Message, Peer, SealReply, UpdateReply
 from platoon.protocol.records import RoundRecord
 from platoon.records.signing import Account, sign_update
 from platoon.rng import stream
@@ -82,6 +83,10 @@ class Faults:
     """Vehicles that drive away with the model."""
     gone_after: int = 0
     """Rounds that they still take part in."""
+    left: frozenset[VehicleId] = frozenset()
+    """Vehicles that drive away after their update has arrived, or refuse to seal: nobody can tell which."""
+    forging: frozenset[VehicleId] = frozenset()
+    """Vehicles that seal with garbage."""
 
 
 @dataclass(kw_only=True)
@@ -119,8 +124,8 @@ class LossyCarrier:
                 answer = even_forecasts(len(parts.samples), horizon, now)
             case Consult(question=question):
                 answer = consult(parts.chain, question)
-            case Sign(call=call):
-                answer = parts.chain.sign(parts.accounts[actor], call)
+            case Sign(call=call, ahead=ahead):
+                answer = parts.chain.sign(parts.accounts[actor], call, ahead=ahead)
             case SignUpdate():
                 answer = sign_update(
                     parts.accounts[actor],
@@ -129,6 +134,8 @@ class LossyCarrier:
                     digest=effect.digest,
                     samples=effect.samples,
                 )
+            case SignBlock(block=block):
+                answer = parts.accounts[actor].sign(block.digest)
             case Evaluate():
                 answer = 0.5
             case CommitRound(record=record):
@@ -186,6 +193,11 @@ class LossyCarrier:
         if isinstance(message.body, UpdateReply):
             server = EdgeServerId(sender.number % self._parts.chain.edge_servers)
             message = replace(message, body=replace(message.body, edge_server=server))
+        if isinstance(message.body, SealReply):
+            if VehicleId(sender.number) in faults.left:
+                return ()
+            if VehicleId(sender.number) in faults.forging:
+                message = replace(message, body=replace(message.body, signature=b"\x01" * 64 + b"\x1b"))
         dice = stream(network.seed, "network", self._sent)
         if dice.random() < network.drop:
             return ()

@@ -16,10 +16,12 @@ import numpy as np
 from platoon.drivers import datasets
 from platoon.drivers.assembly import (
     OBSERVE_S,
+    committee_rules,
     contract_rules,
     ledger_summary,
     participants,
     sample_counts,
+    sealing_budget,
     simulated_accounts,
     task_rules,
 )
@@ -213,6 +215,8 @@ class _Session:
                 escrow=Tokens(to_ppm(self._scenario.task.escrow_tokens)),
                 probes=[pool.probe_digest(i) for i in range(self._scenario.radio.rsus)] if judged else [],
                 connect=self._machinery.connect,
+                committee=committee_rules(self._scenario, self._method),
+                sealing=sealing_budget(self._scenario, self._method),
             )
             for _ in range(OBSERVE_S):
                 world.advance(Instant(world.now + MEASURE_EVERY))

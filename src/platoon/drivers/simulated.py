@@ -32,13 +32,14 @@ from platoon.protocol.effects import (
     Learn,
     Score,
     Sign,
+    SignBlock,
     SignUpdate,
     Submit,
     Submitted,
     Train,
     Trained,
 )
-from platoon.protocol.messages import Message, Peer, TrainRequest, UpdateReply
+from platoon.protocol.messages import Message, Peer, SealReply, SealRequest, TrainRequest, UpdateReply
 from platoon.records.signing import Account, sign_update
 from platoon.scenario import Scenario
 from platoon.twin.finish import Job
@@ -82,6 +83,7 @@ class SimulatedCarrier:
         self._parts = parts
         self._measure_at = Instant(now + MEASURE_EVERY)
         self._uploads: dict[VehicleId, Message] = {}
+        self._served: tuple[Instant, Ints] | None = None
         self._merged: dict[tuple[Any, ...], Digest] = {}
         self._begin_round()
 
@@ -109,10 +111,15 @@ class SimulatedCarrier:
                     answer = consult(self._parts.chain, effect.question)
             case Sign():
                 with self._parts.meter.measure("ledger"):
-                    answer = self._parts.chain.sign(self._parts.accounts[actor], effect.call)
+                    answer = self._parts.chain.sign(
+                        self._parts.accounts[actor], effect.call, ahead=effect.ahead
+                    )
             case SignUpdate():
                 with self._parts.meter.measure("ledger"):
                     answer = self._sign_update(actor, effect)
+            case SignBlock(block=block):
+                with self._parts.meter.measure("ledger"):
+                    answer = self._parts.accounts[actor].sign(block.digest)
             case Evaluate():
                 answer = self._evaluate(effect.model)
             case CommitRound():
@@ -253,8 +260,20 @@ class SimulatedCarrier:
                     message=message, at=Instant(now + seconds(self._parts.scenario.round.distribution_s))
                 ),
             )
+        if isinstance(message.body, SealRequest | SealReply):
+            return self._route_seal(message, now)
         if isinstance(message.body, UpdateReply):
             self._uploads[VehicleId(message.sender.number)] = message
+            return ()
+        return (Delivery(message=message, at=now),)
+
+    def _route_seal(self, message: Message, now: Instant) -> Sequence[Delivery]:
+        """What a committee says to its edge server: lost where the vehicle has left all coverage."""
+        vehicle = message.receiver if isinstance(message.body, SealRequest) else message.sender
+        with self._parts.meter.measure("world"):
+            if self._served is None or self._served[0] != now:
+                self._served = (now, self._parts.world.serving())
+        if self._served[1][vehicle.number] < 0:
             return ()
         return (Delivery(message=message, at=now),)
 

@@ -8,10 +8,12 @@ equal over arbitrary calls.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from platoon.ledger.contracts import ContractSet, Event
+from platoon.ledger.contracts import CONTRACTS, ContractSet, Event
 from platoon.ledger.model_accounts import Escrow, Registry, Rejected, Token
+from platoon.ledger.model_checkpoint import Checkpoint, Sealing
 from platoon.ledger.model_training import SettledRound, Training
 from platoon.nouns import Address, Digest
+from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Payment, Rule, Rules, WeightRule
 from platoon.records.typed_data import Domain
 
@@ -42,23 +44,35 @@ def write_rules(rules: Rules) -> tuple[int, ...]:
     return tuple(int(getattr(rules, name)) for name in (*names, "pool", "base", "bonus"))
 
 
+def read_committee(parameters: Sequence[int], reward: int) -> CommitteeRules:
+    """The rules in the parameters of Checkpoint and the reward of Sealing; raises ``ValueError``."""
+    names = ("size", "floor", "full_share", "unsealed_weight")
+    return CommitteeRules(**dict(zip(names, parameters, strict=True)), reward=reward)
+
+
+def write_committee(rules: CommitteeRules) -> tuple[int, ...]:
+    """The rules as Checkpoint's constructor takes them."""
+    return rules.size, rules.floor, rules.full_share, rules.unsealed_weight
+
+
 class Model:
     """A task chain's state after its deployment."""
 
     def __init__(self, contracts: ContractSet, chain_id: int, constructors: Sequence[Sequence[Any]]) -> None:
-        """``constructors``: the arguments of the four deployments.
+        """``constructors``: the arguments of the deployments, in their order.
 
         Raises:
             ValueError: arguments that the contracts would not have taken.
         """
         operator, addresses = contracts.operator, contracts.addresses
-        publisher, initial, parameters = constructors[3][2:]
+        given = dict(zip(CONTRACTS, constructors, strict=True))
+        publisher, initial, parameters = given["Training"][2:]
         self.registry = Registry(operator=operator)
         self.token = Token(operator=operator)
         self.escrow = Escrow(
             operator=operator,
             address=addresses["Escrow"],
-            publisher=constructors[2][2],
+            publisher=given["Escrow"][2],
             registry=self.registry,
             token=self.token,
         )
@@ -70,6 +84,20 @@ class Model:
             escrow=self.escrow,
             rules=read_rules(parameters),
             model=Digest(initial),
+        )
+        sealer, reward = given["Sealing"][3:]
+        self.checkpoint = Checkpoint(
+            registry=self.registry,
+            training=self.training,
+            rules=read_committee(given["Checkpoint"][2], reward),
+        )
+        self.sealing = Sealing(
+            address=addresses["Sealing"],
+            publisher=sealer,
+            registry=self.registry,
+            token=self.token,
+            checkpoint=self.checkpoint,
+            reward=reward,
         )
         self._handlers = self._collect_handlers()
 
@@ -88,6 +116,7 @@ class Model:
 
     def _collect_handlers(self) -> dict[tuple[str, str], Callable[..., list[Event]]]:
         token, escrow, training = self.token, self.escrow, self.training
+        checkpoint, sealing = self.checkpoint, self.sealing
 
         def withdraw(sender: Address) -> list[Event]:
             return escrow.withdraw(sender, {training.address: training.closed})
@@ -112,4 +141,9 @@ class Model:
             ("Training", "vote"): training.vote,
             ("Training", "settle"): training.settle,
             ("Training", "close"): training.close,
+            ("Checkpoint", "anchor"): checkpoint.anchor,
+            ("Checkpoint", "report_fork"): checkpoint.report_fork,
+            ("Sealing", "fund"): sealing.fund,
+            ("Sealing", "release"): sealing.release,
+            ("Sealing", "withdraw"): sealing.withdraw,
         }

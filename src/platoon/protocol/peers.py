@@ -7,15 +7,17 @@ gone. It takes what it needs from the chain, not from whoever asks.
 from typing import Never
 
 from platoon.ledger.task_chain import Call, Calls
-from platoon.nouns import EdgeServerId, VehicleId, to_ppm
+from platoon.nouns import Address, EdgeServerId, SignedUpdate, VehicleId, to_ppm
 from platoon.protocol.effects import (
     Aggregate,
     Consult,
     Listen,
+    LocalGround,
     ModelDigest,
     Score,
     Send,
     Sign,
+    SignBlock,
     SignUpdate,
     Steps,
     Train,
@@ -30,6 +32,8 @@ from platoon.protocol.messages import (
     Reply,
     Request,
     ScoreRequest,
+    SealReply,
+    SealRequest,
     SettleRequest,
     TrainRequest,
     TransactionReply,
@@ -38,23 +42,48 @@ from platoon.protocol.messages import (
     vehicle_peer,
 )
 from platoon.protocol.rules import TaskRules
+from platoon.protocol.sealing import accept_seals, find_fault, propose
 from platoon.protocol.weights import merge_weights
 
 
 def vehicle(me: VehicleId) -> Steps[Never]:
-    """A vehicle: trains when it is asked, signs its update, sends it."""
+    """A vehicle: trains when it is asked, signs its update, sends it; seals local blocks that hold it."""
     round_number, answer = 0, None
+    sealed: dict[tuple[int, Address], SealReply] = {}
     while True:
         received = yield Listen()
         request = received.message.body
+        if isinstance(request, SealRequest):
+            yield from _seal(me, answer.signed if answer is not None else None, sealed, request)
+            continue
         if not isinstance(request, TrainRequest) or request.round < round_number:
             continue
         if request.round > round_number:
+            sealed.clear()
             trained = yield Train(round=request.round, vehicle=me, model=request.model)
             signed = yield SignUpdate(round=request.round, digest=trained.digest, samples=trained.samples)
             round_number, answer = request.round, UpdateReply(round=request.round, signed=signed)
         if answer is not None:
             yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=answer),))
+
+
+def _seal(
+    me: VehicleId,
+    mine: SignedUpdate | None,
+    sealed: dict[tuple[int, Address], SealReply],
+    request: SealRequest,
+) -> Steps[None]:
+    """Sign a local block, or say nothing. One block for a round and edge server: a second one is a fork."""
+    key = (request.round, request.block.edge_server)
+    if key not in sealed:
+        ground = yield Consult(question=LocalGround(vehicles=()))
+        if find_fault(mine, request, ground) is not None:
+            return
+        signature = yield SignBlock(block=request.block)
+        sealed[key] = SealReply(
+            round=request.round, edge_server=request.block.edge_server, signature=signature
+        )
+    yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=sealed[key]),))
 
 
 def edge_server(me: EdgeServerId, rules: TaskRules, calls: Calls) -> Steps[Never]:
@@ -64,37 +93,59 @@ def edge_server(me: EdgeServerId, rules: TaskRules, calls: Calls) -> Steps[Never
     while True:
         received = yield Listen()
         request = received.message.body
-        if isinstance(request, TrainRequest) or request.round < round_number:
+        if isinstance(request, TrainRequest | SealRequest) or request.round < round_number:
             continue
         if request.round > round_number:
             round_number, answers = request.round, {}
         kind = type(request).__name__
         if kind not in answers:
-            transaction = yield from _transact(me, rules, calls, request)
-            answers[kind] = TransactionReply(round=round_number, answers=kind, transaction=transaction)
+            first, *further = yield from _transact(me, rules, calls, request)
+            answers[kind] = TransactionReply(
+                round=round_number, answers=kind, transaction=first, further=tuple(further)
+            )
         reply = Message(sender=edge_server_peer(me), receiver=COORDINATOR, body=answers[kind])
         yield Send(messages=(reply,))
 
 
-def _transact(me: EdgeServerId, rules: TaskRules, calls: Calls, request: Request) -> Steps[bytes]:
+def _transact(me: EdgeServerId, rules: TaskRules, calls: Calls, request: Request) -> Steps[list[bytes]]:
     match request:
-        case RecordRequest(updates=updates):
-            return (yield from _sign(calls.record(request.round, updates)))
+        case RecordRequest():
+            return (yield from _record(me, rules, calls, request))
         case ScoreRequest():
-            return (yield from _score(me, calls, request))
+            return [(yield from _score(me, calls, request))]
         case JudgeRequest():
-            return (yield from _sign(calls.judge(request.round)))
+            return [(yield from _sign(calls.judge(request.round)))]
         case MergeRequest():
-            return (yield from _vote(me, rules, calls, request))
+            return [(yield from _vote(me, rules, calls, request))]
         case SettleRequest():
-            return (yield from _sign(calls.settle(request.round)))
+            return [(yield from _sign(calls.settle(request.round)))]
         case _:
             raise TypeError(f"an edge server is not asked for {type(request).__name__}")
 
 
-def _sign(call: Call) -> Steps[bytes]:
-    transaction: bytes = yield Sign(call=call)
+def _sign(call: Call, ahead: int = 0) -> Steps[bytes]:
+    transaction: bytes = yield Sign(call=call, ahead=ahead)
     return transaction
+
+
+def _record(me: EdgeServerId, rules: TaskRules, calls: Calls, request: RecordRequest) -> Steps[list[bytes]]:
+    """Record what reached this edge server, anchor the local block of it, release the reward of who sealed it."""
+    signed = [(yield from _sign(calls.record(request.round, request.updates)))]
+    vehicles = tuple(update.vehicle for update in request.updates)
+    ground = yield Consult(question=LocalGround(vehicles=vehicles))
+    proposal = propose(rules, me, request.round, request.updates, ground)
+    if proposal is None:
+        return signed
+    account = proposal.block.edge_server
+    seals = dict(accept_seals(rules.committee, proposal, request.local))
+    committee = (account, *request.local.vehicles) if seals else (account,)
+    seals[account] = yield SignBlock(block=proposal.block)
+    ordered = [seals[signer] for signer in sorted(seals)]
+    signed.append((yield from _sign(calls.anchor(proposal.block, sorted(committee), ordered), 1)))
+    if len(committee) > 1 and rules.committee.reward > 0:
+        release = calls.release(proposal.block, request.updates, sorted(seals))
+        signed.append((yield from _sign(release, 2)))
+    return signed
 
 
 def _score(me: EdgeServerId, calls: Calls, request: ScoreRequest) -> Steps[bytes]:
@@ -113,7 +164,7 @@ def _score(me: EdgeServerId, calls: Calls, request: ScoreRequest) -> Steps[bytes
 
 def _vote(me: EdgeServerId, rules: TaskRules, calls: Calls, request: MergeRequest) -> Steps[bytes]:
     updates = yield Consult(question=Verdicts(round=request.round))
-    weights = merge_weights(updates, rules.formulas)
+    weights = merge_weights(updates, rules.formulas, rules.committee.unsealed_weight)
     digests = {update.vehicle: update.digest for update in updates}
     base = yield Consult(question=ModelDigest(round=request.round - 1))
     model = yield Aggregate(

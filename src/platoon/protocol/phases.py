@@ -27,6 +27,7 @@ from platoon.protocol.effects import (
 from platoon.protocol.gather import Gathered, gather
 from platoon.protocol.messages import (
     JudgeRequest,
+    LocalSeals,
     MergeRequest,
     Peer,
     RecordRequest,
@@ -50,6 +51,7 @@ from platoon.protocol.records import (
     Settled,
 )
 from platoon.protocol.rules import TaskRules, TaskState, leader_order
+from platoon.protocol.sealing import seal_blocks
 from platoon.protocol.weights import merge_weights
 from platoon.records.rules import compute_quorum
 from platoon.rng import stream
@@ -126,26 +128,32 @@ def train(rules: TaskRules, cohort: Cohort) -> Steps[Arrivals]:
 
 
 def record(rules: TaskRules, arrivals: Arrivals) -> Steps[Recorded]:
-    """Phase 3: every edge server puts what reached it on the chain, be it nothing.
+    """Phase 3: every edge server puts what reached it on the chain, be it nothing, and anchors its local block of
+    it with the seals of the round's committee.
 
     An update whose edge server stays silent, or that the contract refuses, does not count.
     """
-    by_server: dict[EdgeServerId, list[SignedUpdate]] = {
-        EdgeServerId(server): [] for server in range(rules.edge_servers)
+    by_server: dict[EdgeServerId, dict[VehicleId, SignedUpdate]] = {
+        EdgeServerId(server): {} for server in range(rules.edge_servers)
     }
     for vehicle in [] if arrivals.voided else sorted(arrivals.updates):
         reply = arrivals.updates[vehicle].reply
-        by_server[EdgeServerId(reply.edge_server or 0)].append(reply.signed)
+        by_server[EdgeServerId(reply.edge_server or 0)][vehicle] = reply.signed
     round_number = arrivals.cohort.round
+    now, seals = yield from seal_blocks(rules, arrivals.now, round_number, by_server)
     gathered, transactions = yield from _ask_edge_servers(
         rules,
-        arrivals.now,
+        now,
         {
-            server: RecordRequest(round=round_number, updates=tuple(updates))
+            server: RecordRequest(
+                round=round_number,
+                updates=tuple(updates.values()),
+                local=seals.get(server, LocalSeals()),
+            )
             for server, updates in by_server.items()
         },
     )
-    _require(len(transactions), compute_quorum(rules.edge_servers), rules, "records")
+    _require(len(gathered.answers), compute_quorum(rules.edge_servers), rules, "records")
     submitted = yield Submit(round=round_number, transactions=transactions)
     updates = yield Consult(question=Verdicts(round=round_number))
     return Recorded(arrivals=arrivals, now=_later(gathered.now, submitted), updates=updates)
@@ -169,7 +177,7 @@ def judge(rules: TaskRules, recorded: Recorded) -> Steps[Judged]:
 def merge(rules: TaskRules, judged: Judged) -> Steps[Merged]:
     """Phase 5: every edge server aggregates by itself and votes the digest; a strict majority decides."""
     cohort = judged.recorded.arrivals.cohort
-    weights = merge_weights(judged.updates, rules.formulas)
+    weights = merge_weights(judged.updates, rules.formulas, rules.committee.unsealed_weight)
     if not weights:
         return Merged(judged=judged, now=judged.now, model=cohort.model, weights={})
     request = MergeRequest(round=cohort.round)
@@ -262,7 +270,12 @@ def _ask_edge_servers(
         check=check,
     )
     replies = [answer.reply for answer in gathered.answers.values()]
-    return gathered, tuple(reply.transaction for reply in replies if isinstance(reply, TransactionReply))
+    return gathered, tuple(
+        transaction
+        for reply in replies
+        if isinstance(reply, TransactionReply)
+        for transaction in (reply.transaction, *reply.further)
+    )
 
 
 def _lead(rules: TaskRules, now: Instant, round_number: int, request: Request) -> Steps[Instant]:
