@@ -188,6 +188,24 @@ class Reward(Section):
     bonus_tokens: float = Field(5.0, ge=0, description="R_bonus of eq. 6, tokens")
 
 
+class Stake(Section):
+    """What edge servers put at stake for their judgement, and when they lose of it."""
+
+    tokens: float = Field(
+        100.0, ge=0, description="deposit of every edge server, tokens (the papers give none)"
+    )
+    share: Share = Field(0.1, description="of the deposit, taken each time an edge server is named")
+    mean_tolerance: float = Field(
+        0.25,
+        ge=0,
+        le=2,
+        description="named beyond this mean distance of a round's scores from the medians (honest: up to 0.11)",
+    )
+    single_tolerance: float = Field(
+        1.0, ge=0, le=2, description="or beyond this distance on any one update (honest: up to 0.48)"
+    )
+
+
 class Ledger(Section):
     """The ledger's engine."""
 
@@ -234,6 +252,7 @@ class Scenario(Section):
     twin: Twin = Twin()
     trust: Trust = Trust()
     reward: Reward = Reward()
+    stake: Stake = Stake()
     ledger: Ledger = Ledger()
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """The contracts in the EVM and the reference in plain integers say the same to arbitrary calls.
 
-Hypothesis drives every public function of all four contracts, mostly with arguments that fit the state, and else
+Hypothesis drives every public function of all contracts, mostly with arguments that fit the state, and else
 with arbitrary ones. Whatever comes: no crash, the same events or the same reason, nothing changed by a rejected
 call, and no token made or lost.
 """
@@ -29,6 +29,7 @@ STRANGER = simulated_account(2, "stranger", 0)
 EVERYBODY = [OPERATOR, PUBLISHER, *SERVERS, *VEHICLES, STRANGER]
 SET = ContractSet(OPERATOR.address)
 SUPPLY = 1_000_000
+STAKE = 999
 
 ppm = st.integers(0, 1_000_000) | st.sampled_from([0, 1, 400_000, 500_000, 1_000_000])
 tokens = st.integers(0, 10_000) | st.sampled_from([0, 1, SUPPLY, MAX_TOKENS])
@@ -48,19 +49,22 @@ rules = st.builds(
     pool=tokens,
     base=tokens,
     bonus=tokens,
+    mean_tolerance=st.integers(0, 2_000_000),
+    single_tolerance=st.integers(0, 2_000_000),
 )
 
 
 class Pair:
     """A machine with the contracts, and the model, set up alike."""
 
-    def __init__(self, rules: Rules, bound: bytes = SET.addresses["Training"]) -> None:
+    def __init__(self, rules: Rules, bound: bytes = SET.addresses["Training"], share: int = 300_000) -> None:
         at = SET.addresses
         constructors: list[tuple[Any, ...]] = [
             (),
             (),
             (at["Registry"], at["Token"], PUBLISHER.address),
-            (at["Registry"], at["Escrow"], PUBLISHER.address, b"\x01" * 32, write_rules(rules)),
+            (at["Registry"], at["Escrow"], at["Stakes"], PUBLISHER.address, b"\x01" * 32, write_rules(rules)),
+            (at["Registry"], at["Token"], at["Escrow"], at["Training"], share),
         ]
         self.machine = Machine(CHAIN_ID)
         for i, arguments in enumerate(constructors):
@@ -76,6 +80,10 @@ class Pair:
         self.both(PUBLISHER, "Escrow", "fund", SUPPLY // 10)
         for server in SERVERS:
             self.both(server, "Training", "commit_probe", b"\x07" * 32)
+        for server in SERVERS[:3]:  # the last one has nothing at stake
+            self.both(OPERATOR, "Token", "mint", server.address, STAKE)
+            self.both(server, "Token", "approve", at["Stakes"], STAKE)
+            self.both(server, "Stakes", "deposit", STAKE)
 
     def both(self, account: Any, contract: str, name: str, *arguments: Any) -> bool:
         """One call to both; whether it went through."""
@@ -103,6 +111,7 @@ class Pair:
         return {
             "balances": self.view("Token", "balances", holders),
             "reputations": self.view("Training", "reputations", [vehicle.address for vehicle in VEHICLES]),
+            "stakes": self.view("Stakes", "stakes", [server.address for server in SERVERS]),
             "members": self.view("Registry", "members"),
             "roles": [self.view("Registry", "role", account.address) for account in EVERYBODY],
             **{name: self.view("Training", name) for name in plain},
@@ -115,6 +124,8 @@ class Pair:
         assert said["balances"] == tuple(model.token.balance(holder) for holder in holders)
         assert sum(said["balances"]) == model.token.supply == self.view("Token", "totalSupply")
         assert said["reputations"] == tuple(training.reputation(vehicle.address) for vehicle in VEHICLES)
+        assert said["stakes"] == tuple(model.stakes.left.get(server.address, 0) for server in SERVERS)
+        assert sum(said["stakes"]) <= model.token.balance(SET.addresses["Stakes"])
         assert said["roles"] == [model.registry.roles.get(account.address, 0) for account in EVERYBODY]
         assert (said["round"], said["phase"]) == (training.open.round, training.open.phase)
         assert (said["final"], said["closed"]) == (training.open.final, training.closed)
@@ -225,7 +236,7 @@ def test_contracts_and_model_agree_on_whatever_is_called(rules, data):
 @settings(max_examples=25, deadline=None)
 @given(rules=rules, data=st.data())
 def test_contracts_and_model_agree_over_whole_rounds(rules, data):
-    pair = Pair(rules)
+    pair = Pair(rules, share=data.draw(ppm))
     for number in range(1, data.draw(st.integers(2, 4))):
         entries = data.draw(records(pair.model.training.task, number))
         assert pair.both(SERVERS[0], "Training", "record", number, entries)
@@ -238,8 +249,9 @@ def test_contracts_and_model_agree_over_whole_rounds(rules, data):
                 values = [data.draw(st.integers(-1_000_000, 1_000_000)) for _ in known]
                 pair.both(server, "Training", "score", number, closed.updates_digest, values, data.draw(ppm))
         assert pair.both(SERVERS[0], "Training", "judge", number)
-        for server in SERVERS[1:]:
+        for server in SERVERS[: data.draw(st.integers(3, 4))]:
             pair.both(server, "Training", "vote", number, b"\x02" * 32)
+        pair.both(SERVERS[3], "Training", "vote", number, data.draw(digests))
         assert pair.both(SERVERS[0], "Training", "settle", number)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from platoon.learning.scores import resolve_score
-from platoon.ledger.task_chain import Participants, TaskChain, compute_rules
+from platoon.ledger.task_chain import Participants, Stake, TaskChain, compute_rules
 from platoon.nouns import EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
 from platoon.protocol.messages import COORDINATOR, Peer, edge_server_peer, vehicle_peer
 from platoon.protocol.methods import Method
@@ -46,6 +46,12 @@ def contract_rules(scenario: Scenario, method: Method) -> Rules:
     if threshold is None:
         threshold = resolve_score(scenario.trust.score).threshold
     return compute_rules(scenario, judged=method.judged, weights=method.weights, threshold=threshold)
+
+
+def stake_of(scenario: Scenario) -> Stake:
+    """What every edge server of a scenario deposits."""
+    stake = scenario.stake
+    return Stake(tokens=Tokens(to_ppm(stake.tokens)), share=to_ppm(stake.share))
 
 
 def ledger_summary(chain: TaskChain, engine: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from platoon.drivers.assembly import (
     participants,
     sample_counts,
     simulated_accounts,
+    stake_of,
     task_rules,
 )
 from platoon.drivers.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
@@ -208,6 +209,7 @@ class _Session:
                 model=model,
                 escrow=Tokens(to_ppm(self._scenario.task.escrow_tokens)),
                 probes=[pool.probe_digest(i) for i in range(self._scenario.radio.rsus)] if judged else [],
+                stake=stake_of(self._scenario),
                 connect=self._machinery.connect,
             )
             for _ in range(OBSERVE_S):

@@ -1,6 +1,6 @@
 """The contract set of a task chain: artefacts, addresses, calls, events, gas limits.
 
-A task chain is one set of four contracts, deployed by the operator's first four transactions in the order of
+A task chain is one set of contracts, deployed by the operator's first transactions in the order of
 ``CONTRACTS``, so that the operator's address gives every other. The set's hash stands in every block: contracts are
 immutable, a new set means a new task chain, and records of an unknown set are refused.
 """
@@ -17,11 +17,15 @@ from platoon.records.abi import Arguments, Decode, compile_codec, compute_select
 from platoon.records.encoding import compute_contract_address, keccak
 from platoon.records.transactions import MAX_GAS, Call
 
-CONTRACTS = ("Registry", "Token", "Escrow", "Training")
+CONTRACTS = ("Registry", "Token", "Escrow", "Training", "Stakes")
 """In the order of deployment."""
 
-_LINKS = {"Escrow": ("Registry", "Token"), "Training": ("Registry", "Escrow")}
-"""The contracts that a constructor's first arguments must name."""
+_LINKS = {
+    "Escrow": ("Registry", "Token"),
+    "Training": ("Registry", "Escrow", "Stakes"),
+    "Stakes": ("Registry", "Token", "Escrow", "Training"),
+}
+"""The contracts that a constructor's first arguments must name; addresses are known before the deployment."""
 _DEPLOY_GAS = 6_000_000
 _BASE_GAS = 400_000
 _ELEMENT_GAS = {
@@ -32,7 +36,7 @@ _ELEMENT_GAS = {
 }
 """Gas per element of a call's longest array, and per square of their number (a score may close the recording, which
 sorts): above the most costly case that was measured (``tests/ledger/test_limits.py``)."""
-_WHOLE_GAS = {"judge": 25_000_000, "settle": 12_000_000}
+_WHOLE_GAS = {"judge": 25_000_000, "settle": 16_000_000}
 """Calls whose cost depends on the round's updates, not on their arguments."""
 
 
@@ -138,7 +142,7 @@ def compute_set_digest() -> Digest:
 
 @dataclass(frozen=True)
 class ContractSet:
-    """The four contracts of one operator: calls in, events out."""
+    """The contracts of one operator: calls in, events out."""
 
     operator: Address
     addresses: dict[str, Address] = field(init=False)

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from platoon.ledger.blocks import Result
+from platoon.ledger.conduct import Conduct, ConductBook
 from platoon.ledger.contracts import ContractSet, Event
 from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt
 from platoon.ledger.model import read_rules, write_rules
 from platoon.nouns import (
+    MILLION,
     Address,
     Digest,
     EdgeServerId,
@@ -38,10 +40,12 @@ from platoon.scenario import Scenario
 __all__ = [
     "Call",
     "Calls",
+    "Conduct",
     "Participants",
     "Receipt",
     "RecordedUpdate",
     "Rules",
+    "Stake",
     "TaskChain",
     "compute_rules",
     "compute_updates_digest",
@@ -100,6 +104,18 @@ class Participants:
     """By id."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stake:
+    """What every edge server deposits at setup, from tokens of its own."""
+
+    tokens: Tokens = _NOTHING
+    share: int = 100_000
+    """Of the deposit, taken whenever the edge server is named, ppm."""
+
+
+_NO_STAKE = Stake()
+
+
 def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, threshold: float) -> Rules:
     """The integer rules that a scenario and a method give; ``threshold`` is the score's Q_min, resolved."""
     trust, reward = scenario.trust, scenario.reward
@@ -116,6 +132,8 @@ def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, thre
         pool=to_ppm(reward.pool_tokens),
         base=to_ppm(reward.base_tokens),
         bonus=to_ppm(reward.bonus_tokens),
+        mean_tolerance=to_ppm(scenario.stake.mean_tolerance),
+        single_tolerance=to_ppm(scenario.stake.single_tolerance),
     )
 
 
@@ -174,6 +192,10 @@ class Calls:
         """The publisher takes back what the escrow of a closed task still holds."""
         return self.contracts.call("Escrow", "withdraw")
 
+    def withdraw_stake(self) -> Call:
+        """An edge server takes back what is left of its stake in a closed task."""
+        return self.contracts.call("Stakes", "withdraw")
+
     def revoke(self, account: Address) -> Call:
         """The operator ends an account's part for good."""
         return self.contracts.call("Registry", "revoke", account)
@@ -201,6 +223,7 @@ class TaskChain:
             Address(seat): EdgeServerId(i) for i, seat in enumerate(self._view("Registry", "members")[0])
         }
         self._rounds: dict[int, dict[Address, RecordedUpdate]] = {}
+        self._conduct = ConductBook(self._seats, self._read_stakes)
         self._last_round = 0
         self._reputations: Ints = np.empty(0, dtype=np.int64)
         self._reputations_head: Digest | None = None
@@ -219,20 +242,23 @@ class TaskChain:
         model: Digest,
         escrow: Tokens,
         probes: Sequence[Digest],
+        stake: Stake = _NO_STAKE,
         at: Instant = _BEGINNING,
         connect: Connect | None = None,
     ) -> "TaskChain":
-        """Set a task up in a new file: contracts, registrations, escrow, committed probe sets (one per edge server,
-        none where nothing is scored). Nothing is durable before the first ``commit``.
+        """Set a task up in a new file: contracts, registrations, escrow, stakes, committed probe sets (one per edge
+        server, none where nothing is scored). Nothing is durable before the first ``commit``.
 
         Raises:
             ValueError: parameters out of bounds, or accounts that are not distinct.
         """
-        _check_participants(participants, escrow)
+        _check_participants(participants, escrow, stake)
+        if probes and len(probes) != len(participants.edge_servers):
+            raise ValueError(f"{len(probes)} probe sets for {len(participants.edge_servers)} edge servers")
         log = EmbeddedLedger.create(path, chain_id=chain_id, sealers=participants.edge_servers)
         ledger = connect(log) if connect is not None else log
         training = (model, write_rules(rules))
-        setup = _setup(participants, training, escrow=escrow, probes=probes, chain_id=chain_id)
+        setup = _setup(participants, training, escrow=escrow, stake=stake, probes=probes, chain_id=chain_id)
         for receipt in ledger.submit(setup, at=at, round=0):
             if not receipt.ok:
                 raise ValueError(f"the task cannot be set up: {receipt.error}")
@@ -330,6 +356,10 @@ class TaskChain:
         taken = self._rounds.get(round, {})
         return tuple(taken[address] for address in sorted(taken))
 
+    def conduct(self, round: int) -> tuple[Conduct, ...]:
+        """What each edge server did in a settled round, by id: the last settled one, or the one before."""
+        return self._conduct.rows(round)
+
     def model_digest(self, round: int) -> Digest | None:
         """The model that the round ends with: what a majority voted for, or the model before where nothing was
         merged. None while it is undecided; of the open round and the one before."""
@@ -340,6 +370,12 @@ class TaskChain:
     def _view(self, contract: str, name: str, *arguments: Any) -> tuple[Any, ...]:
         return self.ledger.read(self.ledger.contracts.call(contract, name, *arguments))
 
+    def _read_stakes(self) -> dict[Address, int]:
+        """What each edge server that takes part has at stake."""
+        seats, active = self._view("Registry", "members")
+        stakes = self._view("Stakes", "stakes", seats)[0]
+        return {Address(seat): stakes[i] for i, seat in enumerate(seats) if active >> i & 1}
+
     def _view_fleet(self, contract: str, name: str) -> Ints:
         batches = [self.vehicles[i : i + _VIEW_BATCH] for i in range(0, len(self.vehicles), _VIEW_BATCH)]
         return np.array(
@@ -349,6 +385,7 @@ class TaskChain:
     # ---- folding events -----------------------------------------------------------------------------------------
 
     def _take(self, events: Sequence[Event]) -> None:
+        self._conduct.take(events)
         self._record([event.values for event in events if event.name == "Recorded"])
         for _, name, values in events:
             if name == "Verdict":
@@ -395,7 +432,7 @@ class TaskChain:
         updates[values["vehicle"]] = replace(updates[values["vehicle"]], **changes)
 
 
-def _check_participants(participants: Participants, escrow: Tokens) -> None:
+def _check_participants(participants: Participants, escrow: Tokens, stake: Stake) -> None:
     servers = [account.address for account in participants.edge_servers]
     everybody = [
         participants.operator.address,
@@ -409,6 +446,12 @@ def _check_participants(participants: Participants, escrow: Tokens) -> None:
         raise ValueError(f"{len(servers)} edge servers: allowed: 1 to {MAX_EDGE_SERVERS}")
     if not 0 <= escrow <= MAX_TOKENS:
         raise ValueError(f"escrow of {escrow}: allowed: 0 to {MAX_TOKENS}")
+    if not (0 <= stake.tokens and escrow + len(servers) * stake.tokens <= MAX_TOKENS):
+        raise ValueError(
+            f"a stake of {stake.tokens}: allowed with this escrow: 0 to what keeps all below 2^63"
+        )
+    if not 0 <= stake.share <= MILLION:
+        raise ValueError(f"a share of {stake.share} of the stake: allowed: 0 to {MILLION} ppm")
 
 
 def _setup(
@@ -416,6 +459,7 @@ def _setup(
     training: tuple[Any, ...],
     *,
     escrow: Tokens,
+    stake: Stake,
     probes: Sequence[Digest],
     chain_id: int,
 ) -> list[bytes]:
@@ -427,7 +471,8 @@ def _setup(
         (),
         (),
         (at["Registry"], at["Token"], publisher.address),
-        (at["Registry"], at["Escrow"], publisher.address, *training),
+        (at["Registry"], at["Escrow"], at["Stakes"], publisher.address, *training),
+        (at["Registry"], at["Token"], at["Escrow"], at["Training"], stake.share),
     )
     servers = [account.address for account in participants.edge_servers]
     fleet = participants.vehicles
@@ -440,6 +485,7 @@ def _setup(
             for i in range(0, len(fleet), _BATCH)
         ),
         contracts.call("Token", "mint", publisher.address, escrow),
+        *(contracts.call("Token", "mint", server, stake.tokens) for server in servers if stake.tokens),
         contracts.call("Token", "close_minting"),
         contracts.call("Escrow", "bind", at["Training"]),
     ]
@@ -453,7 +499,14 @@ def _setup(
     signed += [
         sign_transaction(publisher, call, nonce=i, chain_id=chain_id) for i, call in enumerate(funding)
     ]
-    for account, probe in zip(participants.edge_servers, probes, strict=bool(probes)):
-        call = contracts.call("Training", "commit_probe", probe)
-        signed.append(sign_transaction(account, call, nonce=0, chain_id=chain_id))
+    deposits = [
+        contracts.call("Token", "approve", at["Stakes"], stake.tokens),
+        contracts.call("Stakes", "deposit", stake.tokens),
+    ]
+    for i, account in enumerate(participants.edge_servers):
+        own = [contracts.call("Training", "commit_probe", probes[i])] if probes else []
+        own += deposits if stake.tokens else []
+        signed += [
+            sign_transaction(account, call, nonce=nonce, chain_id=chain_id) for nonce, call in enumerate(own)
+        ]
     return signed
