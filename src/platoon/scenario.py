@@ -196,13 +196,13 @@ class Stake(Section):
     )
     share: Share = Field(0.1, description="of the deposit, taken each time an edge server is named")
     mean_tolerance: float = Field(
-        0.25,
+        0.3,
         ge=0,
         le=2,
-        description="named beyond this mean distance of a round's scores from the medians (honest: up to 0.11)",
+        description="named beyond this mean distance of a round's scores from the medians (docs/ledger.md)",
     )
     single_tolerance: float = Field(
-        1.0, ge=0, le=2, description="or beyond this distance on any one update (honest: up to 0.48)"
+        1.0, ge=0, le=2, description="or beyond this distance on any one update (docs/ledger.md)"
     )
 
 

@@ -1,13 +1,21 @@
 """A toy task: real contracts and signatures, integer updates, any network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from platoon.drivers.assembly import OBSERVE_S, contract_rules, participants, simulated_accounts, task_rules
+from platoon.drivers.assembly import (
+    OBSERVE_S,
+    contract_rules,
+    participants,
+    sample_counts,
+    simulated_accounts,
+    stake_of,
+    task_rules,
+)
 from platoon.drivers.event_loop import EventLoop
 from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
 from platoon.drivers.store import ModelStore
@@ -21,6 +29,7 @@ from platoon.protocol.rules import TaskState
 from platoon.protocol.task import play_task
 from platoon.scenario import Scenario
 
+NO_FAULTS = Faults()
 TOY = {
     "name": "toy",
     "seed": 5,
@@ -85,11 +94,22 @@ def play_scenario(
     *,
     connect: Connect | None = None,
 ) -> Played:
+    return play_on(scenario, *begin(scenario, path, network, faults, connect=connect), retry_s)
+
+
+def begin(
+    scenario: Scenario,
+    path: Path,
+    network: Network,
+    faults: Faults = NO_FAULTS,
+    *,
+    connect: Connect | None = None,
+) -> tuple[ToyParts, TaskState]:
+    """A task that is set up."""
     method = find_method(scenario.method)
     accounts = simulated_accounts(scenario)
     store = ModelStore(f"memory://{path.as_posix()}")
     model = store.put(np.zeros(PARAMETERS, dtype=np.int32))
-    servers = [EdgeServerId(i) for i in range(scenario.radio.rsus)]
     chain = TaskChain.create(
         path,
         chain_id=scenario.ledger.chain_id,
@@ -97,24 +117,22 @@ def play_scenario(
         rules=contract_rules(scenario, method),
         model=model,
         escrow=Tokens(to_ppm(scenario.task.escrow_tokens)),
-        probes=[Digest(bytes([1 + server]) * 32) for server in servers] if method.judged else [],
+        probes=[Digest(bytes([1 + i]) * 32) for i in range(scenario.radio.rsus)] if method.judged else [],
+        stake=stake_of(scenario),
         connect=connect,
     )
     chain.commit("")
-    rules = task_rules(scenario, method, chain, retry_s=retry_s)
     parts = ToyParts(
         seed=scenario.seed,
         accounts=accounts,
         chain=chain,
         store=store,
-        samples=rules.samples,
+        samples=sample_counts(scenario),
         honest=np.arange(scenario.fleet.vehicles) % 3 != 0,
         network=network,
         faults=faults,
+        patience=seconds(scenario.round.deadline_s),
     )
-    actors = {
-        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i)) for i in range(scenario.fleet.vehicles)
-    } | {edge_server_peer(server): peers.edge_server(server, rules, chain.calls) for server in servers}
     nobody = np.full(scenario.fleet.vehicles, -1, dtype=np.int64)
     state = TaskState(
         round=1,
@@ -124,5 +142,23 @@ def play_scenario(
         last_chosen=nobody,
         last_judged=nobody,
     )
+    return parts, state
+
+
+def reopen(scenario: Scenario, path: Path, parts: ToyParts, faults: Faults = NO_FAULTS) -> ToyParts:
+    """The task after its process died: what was not committed is gone."""
+    parts.chain.close()
+    everybody = participants(scenario, parts.accounts)
+    chain = TaskChain.open(path, edge_servers=everybody.edge_servers, vehicles=everybody.vehicles)
+    return replace(parts, chain=chain, faults=faults)
+
+
+def play_on(scenario: Scenario, parts: ToyParts, state: TaskState, retry_s: float = 2.0) -> Played:
+    """Plays a task to its end."""
+    rules = task_rules(scenario, find_method(scenario.method), parts.chain, retry_s=retry_s)
+    servers = [EdgeServerId(i) for i in range(scenario.radio.rsus)]
+    actors = {
+        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i)) for i in range(scenario.fleet.vehicles)
+    } | {edge_server_peer(server): peers.edge_server(server, rules, parts.chain.calls) for server in servers}
     reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(play_task(rules, state))
-    return Played(chain=chain, records=parts.records, reason=reason, final=final)
+    return Played(chain=parts.chain, records=parts.records, reason=reason, final=final)

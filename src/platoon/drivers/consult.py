@@ -3,7 +3,7 @@
 from typing import Any
 
 from platoon.ledger.task_chain import TaskChain
-from platoon.protocol.effects import EscrowLeft, ModelDigest, Question, Reputations, Verdicts
+from platoon.protocol.effects import ConductOf, EscrowLeft, ModelDigest, Question, Reputations, Verdicts
 
 
 def consult(chain: TaskChain, question: Question) -> Any:
@@ -17,3 +17,5 @@ def consult(chain: TaskChain, question: Question) -> Any:
             return chain.escrow_left()
         case ModelDigest(round=number):
             return chain.model_digest(number)
+        case ConductOf(round=number):
+            return chain.conduct(number)

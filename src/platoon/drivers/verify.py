@@ -4,12 +4,13 @@ Scores and updates are float work of whoever signed them and are taken as signed
 recomputed: medians, verdicts, reputations, weights, rewards, votes, and the final model to the bit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from platoon.drivers.rows import edge_server_rows
 from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.store import SUFFIX, ModelStore, digest_of
 from platoon.errors import UserError, VerificationError
@@ -56,6 +57,7 @@ def verify_run(path: Path) -> dict[str, Any]:
     if directory.summary is not None:
         _check_summary(directory.summary, found)
         _check_table(directory, verifier.rows)
+        _check_edge_servers(directory, verifier.conduct)
     return found
 
 
@@ -79,6 +81,7 @@ class _Verifier:
         self.updates = 0
         self.paid = 0
         self.rows: dict[tuple[int, int], AuditedUpdate] = {}
+        self.conduct: list[Mapping[str, Any]] = []
 
     def take(self, audited: AuditedRound) -> None:
         """Check one round: its updates are there, and make the model that was voted."""
@@ -90,6 +93,8 @@ class _Verifier:
                 raise VerificationError(f"round {audited.round}: an update of another length than the model")
             self.rows[audited.round, update.vehicle] = update
         self._check_merge(audited)
+        rows = edge_server_rows(audited.round, audited.edge_servers)
+        self.conduct += [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
         self.updates += len(audited.updates)
         self.paid += audited.paid
         self.last = audited
@@ -161,6 +166,15 @@ def _check_table(directory: RunDirectory, rows: dict[tuple[int, int], AuditedUpd
     if rows:
         number, vehicle = next(iter(rows))
         raise VerificationError(f"updates.parquet: round {number}, vehicle {vehicle} is missing")
+
+
+def _check_edge_servers(directory: RunDirectory, conduct: Sequence[Mapping[str, Any]]) -> None:
+    """The table of edge servers says what the ledger says."""
+    table = directory.read_columns("edge_servers")
+    _compare("edge_servers.parquet", [("number of rows", len(table["round"]), len(conduct))])
+    for i, expected in enumerate(conduct):
+        where = f"edge_servers.parquet, round {expected['round']}, edge server {expected['edge_server']}"
+        _compare(where, [(name, table[name][i], value) for name, value in expected.items()])
 
 
 def _compare(where: str, claims: Iterable[Sequence[Any]]) -> None:

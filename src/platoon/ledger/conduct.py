@@ -1,5 +1,5 @@
-"""What each edge server did in a round, as the record says it: how far its scores were off, what it missed, for what
-it was named, and what that cost."""
+"""What each edge server did in a round, as the record says it: how far its scores were off, what it missed, for
+what it was named, and what that cost."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,9 +77,8 @@ class ConductBook:
             now.named[values["edge_server"]] = (values["reasons"], values["taken"])
         elif event.name == "Settled":
             stakes = self._read_stakes()
-            now.rows = tuple(
-                self._describe(now, server, stakes[server]) for server in self._seats if server in stakes
-            )
+            present = [server for server in self._seats if server in stakes]
+            now.rows = tuple(self._describe(now, server, stakes[server]) for server in present)
 
     def _describe(self, now: _Open, server: Address, stake: int) -> Conduct:
         reasons, taken = now.named.get(server, (0, 0))

@@ -16,7 +16,6 @@ from platoon.nouns import Address, Digest
 from platoon.records.rules import Payment, Rule, Rules, WeightRule
 from platoon.records.typed_data import Domain
 
-
 _TOLERANCES = ("mean_tolerance", "single_tolerance")
 
 

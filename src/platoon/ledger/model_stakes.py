@@ -39,29 +39,23 @@ class Stakes:
         self.left[sender] = self.left.get(sender, 0) + amount
         return [*events, Event("Stakes", "Deposited", {"edge_server": sender, "amount": amount})]
 
-    def settle(
-        self,
-        sender: Address,
-        round_number: int,
-        far: int,
-        dissent: int,
-        unrecorded: int,
-        unscored: int,
-        unvoted: int,
-    ) -> list[Event]:
-        """Names who went astray or was absent; takes a share of the former's stake for the escrow."""
+    def settle(self, sender: Address, round_number: int, *seats: int) -> list[Event]:
+        """Names who went astray or was absent; takes a share of the former's stake for the escrow.
+
+        ``seats``: bits of those far off, dissenting, and absent from record, score and vote.
+        """
         require(sender == self.training, "only the training")
         events, total = [], 0
         for account, seat in self.registry.seats.items():
             who = {"round": round_number, "edge_server": account}
-            if reasons := _pack(seat, far, dissent):
+            if reasons := _pack(seat, *seats[:2]):
                 stake = self.left.get(account, 0)
                 taken = min(stake, self.deposited.get(account, 0) * self.share // MILLION)
                 self.left[account] = stake - taken
                 total += taken
                 values = {"reasons": reasons, "taken": taken, "left": stake - taken}
                 events.append(Event("Stakes", "Named", who | values))
-            if steps := _pack(seat, unrecorded, unscored, unvoted):
+            if steps := _pack(seat, *seats[2:]):
                 events.append(Event("Stakes", "Absent", who | {"steps": steps}))
         if total:
             events += self.token.transfer(self.address, self.escrow, total)

@@ -446,7 +446,7 @@ def _check_participants(participants: Participants, escrow: Tokens, stake: Stake
         raise ValueError(f"{len(servers)} edge servers: allowed: 1 to {MAX_EDGE_SERVERS}")
     if not 0 <= escrow <= MAX_TOKENS:
         raise ValueError(f"escrow of {escrow}: allowed: 0 to {MAX_TOKENS}")
-    if not (0 <= stake.tokens and escrow + len(servers) * stake.tokens <= MAX_TOKENS):
+    if not (stake.tokens >= 0 and escrow + len(servers) * stake.tokens <= MAX_TOKENS):
         raise ValueError(
             f"a stake of {stake.tokens}: allowed with this escrow: 0 to what keeps all below 2^63"
         )

@@ -128,7 +128,14 @@ class ModelDigest:
     round: int
 
 
-Question = Reputations | Verdicts | EscrowLeft | ModelDigest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConductOf:
+    """What each edge server did in a settled round, by id: tuple of ``platoon.ledger.task_chain.Conduct``."""
+
+    round: int
+
+
+Question = Reputations | Verdicts | EscrowLeft | ModelDigest | ConductOf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,7 @@ class Rules:
     """R_base of eq. 6, 10^-6 token."""
     bonus: int = 0
     """R_bonus of eq. 6, 10^-6 token."""
-    mean_tolerance: int = 250_000
+    mean_tolerance: int = 300_000
     """An edge server is named whose scores of a round are farther off the medians than this on average, ppm."""
     single_tolerance: int = 1_000_000
     """Or on any one update, ppm."""
