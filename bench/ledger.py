@@ -1,0 +1,248 @@
+"""CPU seconds of the ledger: a settled round, registrations, replay, signatures; and an audit in constant memory.
+
+    python bench/ledger.py [--long]
+
+prints a table and writes ``bench/out/ledger.json``; ``--long`` adds the audit of 100,000 blocks (some minutes). A
+round is what the ledger does with it: 10 edge servers with 10 updates each are recorded, scored, judged, voted and
+settled in five blocks, each sealed by a quorum of seven, executed and committed to SQLite on disk. What
+participants sign, they sign on machines of their own: that is timed apart. CPU seconds (of this process, disk
+included where the kernel counts it), because the machine may be shared.
+"""
+
+import argparse
+import hashlib
+import json
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from coincurve import PrivateKey, PublicKey
+
+from platoon.ledger.audit import audit
+from platoon.ledger.chain_log import ChainLog
+from platoon.ledger.contracts import ContractSet
+from platoon.ledger.engine import EmbeddedLedger
+from platoon.ledger.task_chain import Participants, RecordedUpdate, Stake, TaskChain
+from platoon.nouns import Digest, Instant, SignedUpdate, Tokens
+from platoon.records.encoding import keccak
+from platoon.records.rules import Rules
+from platoon.records.signing import Account, recover_update_signer, sign_update, simulated_account
+
+OUT = Path(__file__).parent / "out" / "ledger.json"
+SERVERS, UPDATES = 10, 10
+"""Updates of each edge server: 100 a round, above DTB-FL's 10 in all."""
+ROUNDS, WARM_UP = 60, 5
+REPETITIONS = 7
+SIGNATURES = 400
+REGISTRATIONS = 10_000
+CHAIN_ID = 7400
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--long", action="store_true", help="also audit a log of 100,000 blocks")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="platoon-bench-") as folder:
+        rows = [*measure_rounds(Path(folder)), measure_registrations(Path(folder)), *measure_signatures()]
+        if chosen.long:
+            rows += measure_audit(Path(folder))
+    keep(rows)
+    for entry in rows:
+        peer = f"{entry['peer']}: {entry['peer_value']:.4g}" if entry["peer"] else ""
+        print(f"{entry['name']:32} {entry['value']:10.4g} {entry['unit']:14} +- {entry['spread']:.2g}  {peer}")
+
+
+# ---- a round ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Stage:
+    """A task chain with everybody's keys, and the transactions of its next round."""
+
+    path: Path
+    servers: list[Account] = field(
+        default_factory=lambda: [simulated_account(1, "edge server", i) for i in range(SERVERS)]
+    )
+    vehicles: list[Account] = field(
+        default_factory=lambda: [simulated_account(1, "vehicle", i) for i in range(SERVERS * UPDATES)]
+    )
+
+    def __post_init__(self) -> None:
+        self.chain = TaskChain.create(
+            self.path,
+            chain_id=CHAIN_ID,
+            participants=Participants(
+                operator=simulated_account(1, "operator", 0),
+                publisher=simulated_account(1, "publisher", 0),
+                edge_servers=tuple(self.servers),
+                vehicles=tuple(vehicle.address for vehicle in self.vehicles),
+            ),
+            rules=Rules(pool=10_000_000),
+            model=Digest(b"\x01" * 32),
+            escrow=Tokens(10**12),
+            probes=[Digest(bytes([1 + i]) * 32) for i in range(SERVERS)],
+            stake=Stake(tokens=Tokens(10**8)),
+        )
+        self.chain.commit("start")
+
+    def updates(self, server: int, number: int) -> list[SignedUpdate]:
+        """What reached an edge server in a round."""
+        mine = self.vehicles[server * UPDATES : (server + 1) * UPDATES]
+        return [
+            sign_update(v, self.chain.task, round=number, digest=keccak(v.address + bytes([number % 256])), samples=300)
+            for v in mine
+        ]
+
+    def play(self, number: int) -> tuple[float, float]:
+        """One round: CPU seconds of the ledger and of everybody's signatures."""
+        chain, calls = self.chain, self.chain.calls
+        spent = [0.0, 0.0]
+
+        def timed(part: int, work: Callable[[], Any]) -> Any:
+            start = time.process_time()
+            result = work()
+            spent[part] += time.process_time() - start
+            return result
+
+        def step(made: Callable[[int], Any], signers: int = SERVERS) -> None:
+            signed = timed(1, lambda: [chain.sign(self.servers[i], made(i)) for i in range(signers)])
+            receipts = timed(0, lambda: chain.submit(signed, round=number, at=Instant(number)))
+            assert all(receipt.ok for receipt in receipts), receipts
+
+        arrived = timed(1, lambda: [self.updates(i, number) for i in range(SERVERS)])
+        step(lambda i: calls.record(number, arrived[i]))
+        recorded = chain.updates(number)
+        step(lambda i: calls.score(number, recorded, judgement(i, recorded), 900_000))
+        step(lambda _: calls.judge(number), 1)
+        step(lambda _: calls.vote(number, keccak(number.to_bytes(8, "big"))))
+        step(lambda _: calls.settle(number), 1)
+        timed(0, lambda: chain.commit(f"round {number}"))
+        return spent[0], spent[1]
+
+
+def judgement(server: int, updates: tuple[RecordedUpdate, ...]) -> list[int]:
+    """Scores that differ a little between edge servers."""
+    return [700_000 + (server * 7919 + i * 104_729) % 90_000 for i in range(len(updates))]
+
+
+def measure_rounds(folder: Path) -> list[Row]:
+    """The rows of a round, and of its replay."""
+    stage = Stage(folder / "rounds.sqlite")
+    taken = [stage.play(number) for number in range(1, ROUNDS + 1)][WARM_UP:]
+    ledger, signing = ([1000 * seconds[part] for seconds in taken] for part in (0, 1))
+    count = sum(len(block.transactions) for block in stage.chain.ledger.blocks())
+    stage.chain.close()
+    replays, audits = [], []
+    for _ in range(3):
+        replays.append(1000 * cpu(lambda: EmbeddedLedger.open(stage.path).close()) / count)
+        audits.append(1000 * cpu(lambda: list(audit(stage.path))) / count)
+    p95 = statistics.quantiles(ledger, n=20)[-1]
+    return [
+        row("settle_round_ms_median", ledger, "CPU ms", "target", 15.0),
+        row("settle_round_ms_p95", ledger, "CPU ms", "target", 30.0) | {"value": p95},
+        row("sign_round_ms", signing, "CPU ms"),
+        row("replay_ms_per_tx", replays, "CPU ms", "target", 0.3),
+        row("audit_ms_per_tx", audits, "CPU ms"),
+    ]
+
+
+# ---- registrations and signatures -------------------------------------------------------------------------------
+
+
+def measure_registrations(folder: Path) -> Row:
+    """10,000 vehicles, from addresses to sealed blocks; keys are made before."""
+    addresses = [keccak(i.to_bytes(8, "big"))[12:] for i in range(REGISTRATIONS)]
+    operator = simulated_account(1, "operator", 0)
+    taken = []
+    for repetition in range(3):
+        stage = Stage(folder / f"registrations{repetition}.sqlite")
+        ledger, contracts = stage.chain.ledger, stage.chain.ledger.contracts
+
+        def register() -> None:
+            for start in range(0, REGISTRATIONS, 256):
+                call = contracts.call("Registry", "register", 2, addresses[start : start + 256])
+                (receipt,) = ledger.submit([stage.chain.sign(operator, call)], at=Instant(1), round=0)
+                assert receipt.ok, receipt
+            ledger.commit(1, "registered")
+
+        taken.append(cpu(register))
+        stage.chain.close()
+    return row("register_10k_s", taken, "CPU s", "target", 1.0)
+
+
+def measure_signatures() -> list[Row]:
+    """Checks of vehicles' EIP-712 signatures beside bare recoveries by coincurve, in turns."""
+    task = Digest(b"\x03" * 32)
+    account = simulated_account(1, "vehicle", 0)
+    signed = [
+        sign_update(account, task, round=i, digest=Digest(bytes(32)), samples=300) for i in range(SIGNATURES)
+    ]
+    key = PrivateKey(b"\x05" * 32)
+    digests = [hashlib.sha256(bytes([i % 256, i // 256])).digest() for i in range(SIGNATURES)]
+    bare = [key.sign_recoverable(digest, hasher=None) for digest in digests]
+
+    def ours() -> None:
+        for update in signed:
+            assert recover_update_signer(update) == account.address
+
+    def theirs() -> None:
+        for digest, signature in zip(digests, bare, strict=True):
+            PublicKey.from_signature_and_message(signature, digest, hasher=None)
+
+    ours()
+    turns = [(cpu(ours), cpu(theirs)) for _ in range(REPETITIONS)]
+    speed = [SIGNATURES / mine for mine, _ in turns]
+    bare_speed = statistics.median(SIGNATURES / other for _, other in turns)
+    ratios = [other / mine for mine, other in turns]
+    return [
+        row("verify_signatures_per_s", speed, "1/CPU s", "bare coincurve", bare_speed),
+        row("signatures_vs_bare_coincurve", ratios, "ratio", "target", 0.75),
+    ]
+
+
+# ---- a long record ----------------------------------------------------------------------------------------------
+
+
+def measure_audit(folder: Path) -> list[Row]:
+    return []
+
+
+def cpu(work: Callable[[], Any]) -> float:
+    """CPU seconds of this process."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def row(
+    name: str, values: list[float], unit: str, peer: str | None = None, peer_value: float | None = None
+) -> Row:
+    """Median and spread (half the distance between the quartiles) over the repetitions."""
+    low, _, high = statistics.quantiles(values, n=4)
+    return {
+        "name": name,
+        "value": statistics.median(values),
+        "unit": unit,
+        "spread": (high - low) / 2,
+        "peer": peer,
+        "peer_value": peer_value,
+    }
+
+
+def keep(rows: list[Row]) -> None:
+    """Write the rows; rows of other names (measured elsewhere) stay."""
+    OUT.parent.mkdir(exist_ok=True)
+    others = json.loads(OUT.read_text()) if OUT.exists() else []
+    names = {entry["name"] for entry in rows}
+    kept = [entry for entry in others if entry["name"] not in names]
+    OUT.write_text(json.dumps([*rows, *kept], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
