@@ -12,7 +12,6 @@ included where the kernel counts it), because the machine may be shared.
 import argparse
 import hashlib
 import json
-import resource
 import statistics
 import tempfile
 import time
@@ -24,8 +23,6 @@ from typing import Any
 from coincurve import PrivateKey, PublicKey
 
 from platoon.ledger.audit import audit
-from platoon.ledger.chain_log import ChainLog
-from platoon.ledger.contracts import ContractSet
 from platoon.ledger.engine import EmbeddedLedger
 from platoon.ledger.task_chain import Participants, RecordedUpdate, Stake, TaskChain
 from platoon.nouns import Digest, Instant, SignedUpdate, Tokens
@@ -55,7 +52,9 @@ def main() -> None:
     keep(rows)
     for entry in rows:
         peer = f"{entry['peer']}: {entry['peer_value']:.4g}" if entry["peer"] else ""
-        print(f"{entry['name']:32} {entry['value']:10.4g} {entry['unit']:14} +- {entry['spread']:.2g}  {peer}")
+        print(
+            f"{entry['name']:32} {entry['value']:10.4g} {entry['unit']:14} +- {entry['spread']:.2g}  {peer}"
+        )
 
 
 # ---- a round ----------------------------------------------------------------------------------------------------
@@ -95,7 +94,13 @@ class Stage:
         """What reached an edge server in a round."""
         mine = self.vehicles[server * UPDATES : (server + 1) * UPDATES]
         return [
-            sign_update(v, self.chain.task, round=number, digest=keccak(v.address + bytes([number % 256])), samples=300)
+            sign_update(
+                v,
+                self.chain.task,
+                round=number,
+                digest=keccak(v.address + bytes([number % 256])),
+                samples=300,
+            )
             for v in mine
         ]
 

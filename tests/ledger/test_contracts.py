@@ -11,6 +11,7 @@ from platoon.ledger.model import write_rules
 from platoon.nouns import Digest
 from platoon.records.abi import Arguments
 from platoon.records.encoding import compute_contract_address, keccak
+from platoon.records.lanes import pack_scores
 from platoon.records.rules import MAX_EDGE_SERVERS, MAX_UPDATES, Rules
 from platoon.records.signing import sign_update, simulated_account
 from platoon.records.transactions import MAX_GAS
@@ -106,7 +107,7 @@ class Stress:
             values = [(j * 7919 + i * 104_729) % 700_000 + 300_000 for j in range(MAX_UPDATES)]
             if i == 0:
                 updates = self.find_updates_digest()
-            self.run(server, "Training", "score", 1, updates, values, 1_000_000)
+            self.run(server, "Training", "score", 1, updates, pack_scores(values, 1_000_000))
         self.run(self.servers[0], "Training", "judge", 1)
         for i, server in enumerate(self.servers):
             # as many as can be named for their vote, besides those named for their scores

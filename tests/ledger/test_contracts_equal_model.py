@@ -17,6 +17,7 @@ from platoon.ledger.model import Model, write_rules
 from platoon.ledger.model_accounts import Rejected
 from platoon.ledger.model_training import Phase
 from platoon.nouns import Digest
+from platoon.records.lanes import pack_scores
 from platoon.records.rules import MAX_TOKENS, Payment, Rule, Rules, WeightRule
 from platoon.records.signing import sign_update, simulated_account
 
@@ -184,7 +185,11 @@ def fitting_calls(draw: st.DrawFn, pair: Pair) -> tuple[Any, str, str, tuple[Any
         arguments.append(draw(records(training.task, number)))
     elif step == "score":
         values = [draw(st.integers(-1_000_000, 1_000_000)) for _ in training.open.updates]
-        arguments += [read_updates_digest(training), values, draw(ppm)]
+        words = pack_scores(values, draw(ppm))
+        if draw(st.integers(0, 9)) == 0:  # any bit of any lane, and now and then a word too many or too few
+            words[draw(st.integers(0, len(words) - 1))] ^= 1 << draw(st.integers(0, 255))
+            words = draw(st.sampled_from([words, words[1:], [*words, 0]]))
+        arguments += [read_updates_digest(training), words]
     elif step == "vote":
         arguments.append(Digest(bytes([draw(st.sampled_from([2, 2, 2, 3]))]) * 32))
     return server, "Training", step, tuple(arguments)
@@ -247,7 +252,8 @@ def test_contracts_and_model_agree_over_whole_rounds(rules, data):
             _, closed = pair.model.training._close_recording()
             for server in SERVERS[: data.draw(st.integers(3, 4))]:
                 values = [data.draw(st.integers(-1_000_000, 1_000_000)) for _ in known]
-                pair.both(server, "Training", "score", number, closed.updates_digest, values, data.draw(ppm))
+                words = pack_scores(values, data.draw(ppm))
+                pair.both(server, "Training", "score", number, closed.updates_digest, words)
         assert pair.both(SERVERS[0], "Training", "judge", number)
         for server in SERVERS[: data.draw(st.integers(3, 4))]:
             pair.both(server, "Training", "vote", number, b"\x02" * 32)
@@ -259,7 +265,7 @@ LONG = [
     ("Registry", "register", lambda accounts: (2, accounts), 256),
     ("Token", "transfer_many", lambda accounts: (accounts, [0] * len(accounts)), 128),
     ("Escrow", "pay", lambda accounts: (accounts, [0] * len(accounts)), 128),
-    ("Training", "score", lambda accounts: (1, bytes(32), [0] * len(accounts), 0), 128),
+    ("Training", "score", lambda accounts: (1, bytes(32), [0] * len(accounts)), 17),
     ("Training", "record", lambda accounts: (1, [(a, bytes(32), 1, 27, 1, 1) for a in accounts]), 128),
 ]
 
@@ -290,19 +296,38 @@ def test_contracts_and_model_agree_on_an_escrow_bound_to_nobody():
     assert not pair.both(PUBLISHER, "Escrow", "withdraw")
 
 
-def test_contracts_and_model_agree_on_a_full_round():
-    pair = Pair(Rules())
-    fleet = sorted(
-        (simulated_account(4, "vehicle", i) for i in range(130)), key=lambda account: account.address
-    )
-    assert pair.both(OPERATOR, "Registry", "register", 2, [account.address for account in fleet])
+def sign_entries(pair: Pair, fleet: list[Any]) -> list[tuple[Any, ...]]:
     entries = []
-    for account in fleet:
+    for account in sorted(fleet, key=lambda account: account.address):
         update = sign_update(
             account, pair.model.training.task, round=1, digest=Digest(b"\x01" * 32), samples=1
         )
         r, s = (int.from_bytes(update.signature[i : i + 32], "big") for i in (0, 32))
         entries.append((update.vehicle, update.digest, 1, update.signature[64], r, s))
+    return entries
+
+
+def test_contracts_and_model_agree_on_a_full_round():
+    pair = Pair(Rules())
+    fleet = [simulated_account(4, "vehicle", i) for i in range(130)]
+    entries = sign_entries(pair, fleet)
+    assert pair.both(OPERATOR, "Registry", "register", 2, [entry[0] for entry in entries])
     assert pair.both(SERVERS[0], "Training", "record", 1, entries[:128])
     assert pair.both(SERVERS[1], "Training", "record", 1, entries[127:])
     assert len(pair.model.training.open.updates) == 128
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 16, 31, 33, 127, 128])
+def test_contracts_and_model_agree_on_the_order_of_updates(count):
+    # dealt in turns, the last edge server first: no run of the recorded order is longer than a share
+    pair = Pair(Rules())
+    entries = sign_entries(pair, [simulated_account(4, "vehicle", i) for i in range(count)])
+    assert pair.both(OPERATOR, "Registry", "register", 2, [entry[0] for entry in entries])
+    for i in (3, 1, 0, 2):
+        assert pair.both(SERVERS[i], "Training", "record", 1, entries[i::4])
+    for i in range(3):
+        words = pack_scores([(7 * j + i) % 1000 for j in range(count)], 1_000_000)
+        digest = read_updates_digest(pair.model.training)
+        assert pair.both(SERVERS[i], "Training", "score", 1, digest, words)
+    assert pair.both(SERVERS[0], "Training", "judge", 1)
+    assert pair.model.training.open.updates.keys() == {entry[0] for entry in entries}

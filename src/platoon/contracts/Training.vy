@@ -21,6 +21,7 @@
 """
 
 import medians
+import sorting
 
 # ---- limits -----------------------------------------------------------------------------------------------------
 
@@ -289,20 +290,14 @@ def _is_signed(round: uint256, entry: Entry) -> bool:
 @internal
 def _close_recording(round: uint256, active: uint256):
     """
-    @notice Freezes the set of updates, in ascending order of the vehicle's address (insertion sort in memory).
+    @notice Freezes the set of updates, in ascending order of the vehicle's address.
     """
     assert self._is_quorum(self.recorded_by, active), "recording lacks a quorum"
     count: uint256 = self.count
     ordered: uint256[MAX_UPDATES] = empty(uint256[MAX_UPDATES])
     for i: uint256 in range(count, bound=MAX_UPDATES):
-        key: uint256 = self.keys[i]
-        place: uint256 = i
-        for step: uint256 in range(i, bound=MAX_UPDATES):
-            if ordered[place - 1] < key:
-                break
-            ordered[place] = ordered[place - 1]
-            place -= 1
-        ordered[place] = key
+        ordered[i] = self.keys[i]
+    ordered = sorting.ascending(ordered, count)
     words: DynArray[uint256, 2 * MAX_UPDATES] = []
     for i: uint256 in range(count, bound=MAX_UPDATES):
         self.keys[i] = ordered[i]
@@ -381,10 +376,11 @@ def commit_probe(digest: bytes32):
 
 
 @external
-def score(round: uint256, updates: bytes32, values: DynArray[int256, MAX_UPDATES], evidence: uint256):
+def score(round: uint256, updates: bytes32, words: DynArray[uint256, SCORE_WORDS]):
     """
     @notice One edge server's scores, in ascending order of the vehicle's address, and how far its probe set can tell
-        honest from malicious at all (evidence, in [0, 10^6]).
+        honest from malicious at all. In lanes of 32 bits, the lowest first: the evidence, in [0, 10^6], then each
+        score, in [-10^6, 10^6], plus 10^6; the lanes that are left of the last word are 0.
     """
     seat: uint256 = 0
     active: uint256 = 0
@@ -396,17 +392,14 @@ def score(round: uint256, updates: bytes32, values: DynArray[int256, MAX_UPDATES
     assert self.phase == SCORING, "scoring is over"
     assert (self.scored_by >> seat) & 1 == 0, "scored before"
     assert updates == self.updates_digest, "other updates"
-    assert len(values) > 0 and len(values) == self.count, "number of scores"
+    count: uint256 = self.count
+    assert count > 0 and len(words) == count // 8 + 1, "number of scores"
+    assert (words[count // 8] >> (32 * (count % 8))) >> 32 == 0, "number of scores"
+    evidence: uint256 = words[0] & (2**32 - 1)
     assert evidence <= MILLION, "evidence out of bounds"
-    word: uint256 = evidence
-    for i: uint256 in range(len(values), bound=MAX_UPDATES):
-        assert values[i] >= -SIGNED_MILLION and values[i] <= SIGNED_MILLION, "score out of bounds"
-        lane: uint256 = (i + 1) % 8
-        if lane == 0:
-            self.scores[seat][i // 8] = word
-            word = 0
-        word |= convert(values[i] + SIGNED_MILLION, uint256) << (32 * lane)
-    self.scores[seat][len(values) // 8] = word
+    for i: uint256 in range(count // 8 + 1, bound=SCORE_WORDS):
+        assert medians.is_below(words[i], 2 * MILLION + 1), "score out of bounds"
+        self.scores[seat][i] = words[i]
     self.scored_by |= 1 << seat
     log Scored(round=round, edge_server=msg.sender, evidence=evidence)
 
@@ -448,7 +441,7 @@ def _find_far(round: uint256, scorers: uint256, medians_: uint256[SCORE_WORDS]):
             if word == 0:
                 apart = (apart >> 32) << 32  # lane 0 is the evidence
             sums = unsafe_add(sums, apart)  # 17 words of at most 2 * 10^6 in a lane of 2^32
-            is_far = is_far or medians.reaches(apart, PARAMETERS.single_tolerance + 1)
+            is_far = is_far or not medians.is_below(apart, PARAMETERS.single_tolerance + 1)
         mean: uint256 = medians.sum_lanes(sums) // self.count
         means.append(mean)
         if is_far or mean > PARAMETERS.mean_tolerance:

@@ -10,7 +10,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 NAMES = ("Registry", "Token", "Escrow", "Training", "Stakes")
-MODULES = ("medians",)
+MODULES = ("medians", "sorting")
 """Sources that others import and that are not deployed by themselves."""
 
 

@@ -48,11 +48,11 @@ def distance(a: uint256, b: uint256) -> uint256:
 
 @internal
 @pure
-def reaches(word: uint256, limit: uint256) -> bool:
+def is_below(word: uint256, limit: uint256) -> bool:
     """
-    @notice Whether any lane is at least `limit` (below 2^31).
+    @notice Whether every lane is below `limit`, itself below 2^31; also for lanes that set their guard bit.
     """
-    return unsafe_sub(word | GUARDS, limit * ONES) & GUARDS != 0
+    return (word | unsafe_sub(word | GUARDS, limit * ONES)) & GUARDS == 0
 
 
 @internal

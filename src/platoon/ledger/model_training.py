@@ -14,6 +14,7 @@ from platoon.ledger.model_stakes import Stakes
 from platoon.nouns import MILLION, Address, Digest
 from platoon.records.abi import Arguments
 from platoon.records.encoding import EMPTY_DIGEST, keccak
+from platoon.records.lanes import LANES, unpack_lanes, unpack_scores
 from platoon.records.rules import (
     MAX_SAMPLES,
     MAX_UPDATES,
@@ -184,11 +185,9 @@ class Training:
         self.probes[sender] = digest
         return [Event("Training", "ProbeCommitted", {"edge_server": sender, "digest": digest})]
 
-    def score(
-        self, sender: Address, round_number: int, updates: Digest, values: Sequence[int], evidence: int
-    ) -> list[Event]:
+    def score(self, sender: Address, round_number: int, updates: Digest, words: Sequence[int]) -> list[Event]:
         """One edge server's judgement of all updates."""
-        require(len(values) <= MAX_UPDATES, "reverted")
+        require(len(words) <= MAX_UPDATES // LANES + 1, "reverted")
         self._enter(sender, round_number)
         require(self.rules.rule is not Rule.NONE, "nothing is scored")
         require(sender in self.probes, "no probe committed")
@@ -196,9 +195,12 @@ class Training:
         require(closed.phase is Phase.SCORING, "scoring is over")
         require(sender not in closed.scores, "scored before")
         require(updates == closed.updates_digest, "other updates")
-        require(len(values) > 0 and len(values) == len(closed.updates), "number of scores")
-        require(evidence <= MILLION, "evidence out of bounds")
-        require(all(-MILLION <= value <= MILLION for value in values), "score out of bounds")
+        count, lanes = len(closed.updates), unpack_lanes(words)
+        require(count > 0 and len(words) == count // LANES + 1, "number of scores")
+        require(not any(lanes[count + 1 :]), "number of scores")
+        require(lanes[0] <= MILLION, "evidence out of bounds")
+        require(all(lane <= 2 * MILLION for lane in lanes), "score out of bounds")
+        values, evidence = unpack_scores(words, count)
         self.open = closed
         closed.scores[sender] = (evidence, *values)
         scored = {"round": round_number, "edge_server": sender, "evidence": evidence}

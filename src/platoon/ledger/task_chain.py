@@ -5,7 +5,7 @@ order, ascending by address, whatever the order in which they were recorded; sco
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from platoon.nouns import (
 )
 from platoon.records.abi import Arguments
 from platoon.records.encoding import keccak
+from platoon.records.lanes import pack_scores
 from platoon.records.rules import MAX_EDGE_SERVERS, MAX_TOKENS, Payment, Rule, Rules, WeightRule
 from platoon.records.signing import Account
 from platoon.records.transactions import Call, sign_transaction
@@ -170,7 +171,7 @@ class Calls:
         if len(values) != len(updates):
             raise ValueError(f"{len(values)} scores for {len(updates)} updates")
         digest = compute_updates_digest(updates)
-        return self.contracts.call("Training", "score", round, digest, list(values), evidence)
+        return self.contracts.call("Training", "score", round, digest, pack_scores(values, evidence))
 
     def judge(self, round: int) -> Call:
         """Has the contract take the medians and give the verdicts."""
@@ -222,7 +223,9 @@ class TaskChain:
         self._seats = {
             Address(seat): EdgeServerId(i) for i, seat in enumerate(self._view("Registry", "members")[0])
         }
-        self._rounds: dict[int, dict[Address, RecordedUpdate]] = {}
+        self._rounds: dict[int, dict[Address, dict[str, Any]]] = {}
+        """Fields of a ``RecordedUpdate`` by vehicle, of the open round and the one before."""
+        self._described: dict[int, tuple[RecordedUpdate, ...]] = {}
         self._conduct = ConductBook(self._seats, self._read_stakes)
         self._last_round = 0
         self._reputations: Ints = np.empty(0, dtype=np.int64)
@@ -353,8 +356,10 @@ class TaskChain:
     def updates(self, round: int) -> tuple[RecordedUpdate, ...]:
         """The recorded updates of the open round or the one before, in the contract's order, with verdicts,
         reputations and payments as far as they have come."""
-        taken = self._rounds.get(round, {})
-        return tuple(taken[address] for address in sorted(taken))
+        if round not in self._described:
+            taken = self._rounds.get(round, {})
+            self._described[round] = tuple([RecordedUpdate(**taken[address]) for address in sorted(taken)])
+        return self._described[round]
 
     def conduct(self, round: int) -> tuple[Conduct, ...]:
         """What each edge server did in a settled round, by id: the last settled one, or the one before."""
@@ -386,25 +391,26 @@ class TaskChain:
 
     def _take(self, events: Sequence[Event]) -> None:
         self._conduct.take(events)
+        self._described.clear()
         self._record([event.values for event in events if event.name == "Recorded"])
         for _, name, values in events:
             if name == "Verdict":
-                score = values["score"] if self.rules.rule is not Rule.NONE else None
-                self._change(values, score=score, valid=values["valid"], merged=values["merged"])
+                update = self._rounds[values["round"]][values["vehicle"]]
+                update["score"] = values["score"] if self.rules.rule is not Rule.NONE else None
+                update["valid"], update["merged"] = values["valid"], values["merged"]
             elif name == "Judged" and values["scorers"]:
-                taken = self._rounds[values["round"]]
-                for address, update in taken.items():
-                    taken[address] = replace(update, evidence=values["evidence"])
+                for update in self._rounds[values["round"]].values():
+                    update["evidence"] = values["evidence"]
             elif name == "Standing":
-                if self._reputations_head is not None:
-                    self._reputations[self._ids[values["vehicle"]]] = values["now"]
-                self._change(
-                    values,
-                    reputation_before=values["before"],
-                    probation=self._is_probation(values["before"]),
-                    reputation_after=values["now"],
-                    reward=Tokens(values["reward"]),
-                )
+                self._take_standing(values)
+
+    def _take_standing(self, values: dict[str, Any]) -> None:
+        update = self._rounds[values["round"]][values["vehicle"]]
+        update["reputation_before"], update["reputation_after"] = values["before"], values["now"]
+        update["probation"] = self._is_probation(values["before"])
+        update["reward"] = Tokens(values["reward"])
+        if self._reputations_head is not None:
+            self._reputations[update["vehicle"]] = values["now"]
 
     def _record(self, recorded: Sequence[dict[str, Any]]) -> None:
         if not recorded:
@@ -414,22 +420,18 @@ class TaskChain:
         reputations = self._view("Training", "reputations", [values["vehicle"] for values in recorded])[0]
         for values, reputation in zip(recorded, reputations, strict=True):
             address = Address(values["vehicle"])
-            self._rounds.setdefault(values["round"], {})[address] = RecordedUpdate(
-                vehicle=self._ids[address],
-                address=address,
-                edge_server=self._seats[values["edge_server"]],
-                digest=values["digest"],
-                samples=values["samples"],
-                reputation_before=reputation,
-                probation=self._is_probation(reputation),
-            )
+            self._rounds.setdefault(values["round"], {})[address] = {
+                "vehicle": self._ids[address],
+                "address": address,
+                "edge_server": self._seats[values["edge_server"]],
+                "digest": values["digest"],
+                "samples": values["samples"],
+                "reputation_before": reputation,
+                "probation": self._is_probation(reputation),
+            }
 
     def _is_probation(self, reputation: int) -> bool:
         return self.rules.rule is Rule.DEFAULT and reputation < self.rules.rho_min
-
-    def _change(self, values: dict[str, Any], **changes: Any) -> None:
-        updates = self._rounds[values["round"]]
-        updates[values["vehicle"]] = replace(updates[values["vehicle"]], **changes)
 
 
 def _check_participants(participants: Participants, escrow: Tokens, stake: Stake) -> None:
