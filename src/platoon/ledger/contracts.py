@@ -50,6 +50,8 @@ class Function(NamedTuple):
     outputs: Arguments | None
     """None where an output's type is not supported (names of the token)."""
     is_view: bool
+    parameters: tuple[str, ...]
+    """Names of the inputs."""
 
 
 class EventType(NamedTuple):
@@ -103,7 +105,8 @@ def _parse_function(contract: str, entry: dict[str, Any]) -> Function:
         outputs = None
     name = str(entry["name"])
     is_view = entry["stateMutability"] in ("view", "pure")
-    return Function(contract, name, compute_selector(name, inputs), inputs, outputs, is_view)
+    parameters = tuple(str(part["name"]) for part in entry["inputs"])
+    return Function(contract, name, compute_selector(name, inputs), inputs, outputs, is_view, parameters)
 
 
 def _parse_event(contract: str, entry: dict[str, Any]) -> tuple[bytes, EventType]:

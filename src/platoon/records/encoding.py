@@ -8,13 +8,14 @@ Source: Ethereum yellow paper, appendix B (RLP) and section 7 (contract addresse
 
 import hashlib
 import threading
+from importlib import import_module
 from typing import Any
-
-from cffi import FFI
-from Crypto.Hash.keccak import Keccak_Hash, _raw_keccak_lib
 
 from platoon.nouns import Address, Digest
 
+_FFI: Any = import_module("cffi").FFI()
+_KECCAK: Any = import_module("Crypto.Hash.keccak")
+"""pycryptodome's module; its C functions are called directly (see ``_Sponge``)."""
 EMPTY_DIGEST = Digest(bytes(32))
 WORD = 32
 """Bytes in a word of the EVM."""
@@ -27,18 +28,15 @@ class _Sponge(threading.local):
     the hash of a short record (``bench/ledger.py``)."""
 
     def __init__(self) -> None:
-        ffi = FFI()
-        self._owner = Keccak_Hash(b"", 32, False)
-        output = ffi.new("uint8_t[]", 32)
-        self.parts = (self._owner._state.get(), output, ffi.buffer(output))
+        self._owner = _KECCAK.Keccak_Hash(b"", 32, False)
+        output = _FFI.new("uint8_t[]", 32)
+        self.parts: tuple[Any, Any, Any] = (self._owner._state.get(), output, _FFI.buffer(output))
 
 
 _SPONGE = _Sponge()
-_ABSORB, _SQUEEZE, _RESET = (
-    _raw_keccak_lib.keccak_absorb,
-    _raw_keccak_lib.keccak_digest,
-    _raw_keccak_lib.keccak_reset,
-)
+_ABSORB: Any = _KECCAK._raw_keccak_lib.keccak_absorb
+_SQUEEZE: Any = _KECCAK._raw_keccak_lib.keccak_digest
+_RESET: Any = _KECCAK._raw_keccak_lib.keccak_reset
 _PADDING = 1
 """Of Keccak as Ethereum uses it; SHA-3 pads with 6."""
 
@@ -50,7 +48,7 @@ def keccak(data: bytes) -> Digest:
     'c5d2460186f7233c'
     """
     state, output, digest = _SPONGE.parts
-    if _ABSORB(state, data, len(data)) or _SQUEEZE(state, output, 32, _PADDING) or _RESET(state):
+    if _RESET(state) or _ABSORB(state, data, len(data)) or _SQUEEZE(state, output, 32, _PADDING):
         raise RuntimeError("keccak failed")
     return Digest(digest[:])
 

@@ -20,7 +20,7 @@ def pack_scores(scores: Sequence[int], evidence: int) -> list[int]:
         ValueError: a score outside [-10^6, 10^6], or evidence outside [0, 10^6].
 
     >>> [hex(word) for word in pack_scores([-1_000_000, 5], 7)]
-    ['0xf424500000000000000007']
+    ['0xf42450000000000000007']
     """
     if not 0 <= evidence <= MILLION or not all(-MILLION <= score <= MILLION for score in scores):
         raise ValueError("scores must lie within 10^6 ppm of 0, evidence from 0 to 10^6 ppm")
