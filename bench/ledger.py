@@ -13,6 +13,8 @@ import argparse
 import hashlib
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -215,7 +217,66 @@ def measure_signatures() -> list[Row]:
 
 
 def measure_audit(folder: Path) -> list[Row]:
-    return []
+    """Peak memory of the audit, and of the replay, of a short and of a long log, each in a process of its own."""
+    rows = []
+    for blocks in LENGTHS:
+        path = folder / f"{blocks}.sqlite"
+        writing = cpu(lambda path=path, blocks=blocks: write_long_log(path, blocks))
+        for what, code in (("audit", AUDIT), ("replay", REPLAY)):
+            done = subprocess.run(
+                [sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True
+            )
+            peak, seconds = (float(word) for word in done.stdout.split())
+            name = f"{what}_peak_mib_{blocks // 1000}k_blocks"
+            rows.append(row(name, [peak, peak], "MiB", "CPU s", seconds))
+        rows.append(row(f"write_{blocks // 1000}k_blocks_s", [writing, writing], "CPU s"))
+        path.unlink()
+    return rows
+
+
+LENGTHS = (10_000, 100_000)
+PEAK = """
+status = pathlib.Path("/proc/self/status").read_text()
+print(int(status.split("VmHWM:")[1].split()[0]) / 1024, time.process_time())
+"""
+AUDIT = f"""
+import collections, pathlib, sys, time
+from platoon.ledger.audit import audit
+collections.deque(audit(pathlib.Path(sys.argv[1])), maxlen=0)
+{PEAK}"""
+REPLAY = f"""
+import pathlib, sys, time
+from platoon.ledger.engine import EmbeddedLedger
+EmbeddedLedger.open(pathlib.Path(sys.argv[1])).close()
+{PEAK}"""
+
+
+def write_long_log(path: Path, blocks: int) -> None:
+    """A log of many small blocks, cheap to make: one edge server, so one seal, and one small call in each."""
+    servers, publisher = (simulated_account(1, "edge server", 0),), simulated_account(1, "publisher", 0)
+    chain = TaskChain.create(
+        path,
+        chain_id=CHAIN_ID,
+        participants=Participants(
+            operator=simulated_account(1, "operator", 0),
+            publisher=publisher,
+            edge_servers=servers,
+            vehicles=(),
+        ),
+        rules=Rules(),
+        model=Digest(b"\x01" * 32),
+        escrow=Tokens(1),
+        probes=[],
+    )
+    call = chain.calls.contracts.call("Token", "approve", publisher.address, 1)
+    chain.ledger.commit(0, "start")
+    for height in range(1, blocks):
+        number = 1 + height // 500
+        (receipt,) = chain.submit([chain.sign(publisher, call)], round=number, at=Instant(height))
+        assert receipt.ok, receipt
+        if height % 500 == 499 or height == blocks - 1:
+            chain.ledger.commit(number, f"round {number}")
+    chain.close()
 
 
 def cpu(work: Callable[[], Any]) -> float:

@@ -140,6 +140,9 @@ def test_invalid_options_are_refused(run: Path, options: tuple[object, ...], wor
 def test_invalid_folders_are_refused(tmp_path: Path, run: Path) -> None:
     for folder in (tmp_path / "nowhere", tmp_path.parent):
         assert call(folder).exit_code == 2
+    (run / "early").mkdir()
+    (run / "early" / "scenario.toml").write_text(Scenario().to_toml())
+    assert call(run / "early").exit_code == 2
     (run / "ledger.sqlite").write_bytes(b"not a database" * 1000)
     result = call(run)
     assert (result.exit_code, result.stdout) == (1, "")

@@ -200,6 +200,8 @@ def ledger_show(
         if sum(option is not None for option in (block, vehicle, task)) > 1:
             raise UserError("--block, --vehicle and --task: allowed is one of them")
         path = RunDirectory.open(directory).ledger
+        if not path.is_file():
+            raise UserError(f"{directory}: ledger.sqlite is missing: the run ended before its first commit")
         view: Callable[[dict[str, Any]], RenderableType]
         if block is not None:
             shown, view = history.show_block(path, block), ledger_view.view_block
