@@ -1,17 +1,15 @@
 """CPU seconds of the ledger: a settled round, registrations, replay, signatures; and an audit in constant memory.
 
-    python bench/ledger.py [--long]
+    python -m bench ledger
 
-prints a table and writes ``bench/out/ledger.json``; ``--long`` adds the audit of 100,000 blocks (some minutes). A
-round is what the ledger does with it: 10 edge servers with 10 updates each are recorded, scored, judged, voted and
-settled in five blocks, each sealed by a quorum of seven, executed and committed to SQLite on disk. What
-participants sign, they sign on machines of their own: that is timed apart. CPU seconds (of this process, disk
-included where the kernel counts it), because the machine may be shared.
+prints a table and writes ``bench/out/ledger.json``. A round is what the ledger does with it: 10 edge servers with 10
+updates each are recorded, scored, judged, voted and settled in five blocks, each sealed by a quorum of seven,
+executed and committed to SQLite on disk. What participants sign, they sign on machines of their own: that is timed
+apart. Bare coincurve in the same run says how fast the machine was. CPU seconds, because it may be shared; peaks of
+memory are of processes of their own.
 """
 
-import argparse
 import hashlib
-import json
 import statistics
 import subprocess
 import sys
@@ -24,6 +22,7 @@ from typing import Any
 
 from coincurve import PrivateKey, PublicKey
 
+from bench.rows import Row, keep
 from platoon.ledger.audit import audit
 from platoon.ledger.engine import EmbeddedLedger
 from platoon.ledger.task_chain import Participants, RecordedUpdate, Stake, TaskChain
@@ -32,7 +31,6 @@ from platoon.records.encoding import keccak
 from platoon.records.rules import Rules
 from platoon.records.signing import Account, recover_update_signer, sign_update, simulated_account
 
-OUT = Path(__file__).parent / "out" / "ledger.json"
 SERVERS, UPDATES = 10, 10
 """Updates of each edge server: 100 a round, above DTB-FL's 10 in all."""
 ROUNDS, WARM_UP = 60, 5
@@ -40,22 +38,23 @@ REPETITIONS = 7
 SIGNATURES = 400
 REGISTRATIONS = 10_000
 CHAIN_ID = 7400
-Row = dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--long", action="store_true", help="also audit a log of 100,000 blocks")
-    chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="platoon-bench-") as folder:
-        rows = [*measure_rounds(Path(folder)), measure_registrations(Path(folder)), *measure_signatures()]
-        if chosen.long:
-            rows += measure_audit(Path(folder))
-    keep(rows)
+    """Measure, print and keep."""
+    with tempfile.TemporaryDirectory(prefix="platoon-bench-") as name:
+        folder = Path(name)
+        rows = [
+            *measure_rounds(folder),
+            measure_registrations(folder),
+            *measure_signatures(),
+            *measure_audit(folder),
+        ]
+    keep("ledger", rows)
     for entry in rows:
         peer = f"{entry['peer']}: {entry['peer_value']:.4g}" if entry["peer"] else ""
         print(
-            f"{entry['name']:32} {entry['value']:10.4g} {entry['unit']:14} +- {entry['spread']:.2g}  {peer}"
+            f"{entry['name']:32} {entry['value']:10.4g} {entry['unit']:10} +- {entry['spread']:.2g}  {peer}"
         )
 
 
@@ -67,14 +66,14 @@ class Stage:
     """A task chain with everybody's keys, and the transactions of its next round."""
 
     path: Path
+    share: int = UPDATES
+    """Updates of each edge server."""
     servers: list[Account] = field(
         default_factory=lambda: [simulated_account(1, "edge server", i) for i in range(SERVERS)]
     )
-    vehicles: list[Account] = field(
-        default_factory=lambda: [simulated_account(1, "vehicle", i) for i in range(SERVERS * UPDATES)]
-    )
 
     def __post_init__(self) -> None:
+        self.vehicles = [simulated_account(1, "vehicle", i) for i in range(SERVERS * self.share)]
         self.chain = TaskChain.create(
             self.path,
             chain_id=CHAIN_ID,
@@ -94,7 +93,7 @@ class Stage:
 
     def updates(self, server: int, number: int) -> list[SignedUpdate]:
         """What reached an edge server in a round."""
-        mine = self.vehicles[server * UPDATES : (server + 1) * UPDATES]
+        mine = self.vehicles[server * self.share : (server + 1) * self.share]
         return [
             sign_update(
                 v,
@@ -143,20 +142,44 @@ def measure_rounds(folder: Path) -> list[Row]:
     stage = Stage(folder / "rounds.sqlite")
     taken = [stage.play(number) for number in range(1, ROUNDS + 1)][WARM_UP:]
     ledger, signing = ([1000 * seconds[part] for seconds in taken] for part in (0, 1))
-    count = sum(len(block.transactions) for block in stage.chain.ledger.blocks())
     stage.chain.close()
-    replays, audits = [], []
-    for _ in range(3):
-        replays.append(1000 * cpu(lambda: EmbeddedLedger.open(stage.path).close()) / count)
-        audits.append(1000 * cpu(lambda: list(audit(stage.path))) / count)
+    paper = Stage(folder / "paper.sqlite", share=1)
+    for number in range(1, ROUNDS + 1):
+        paper.play(number)
+    paper.chain.close()
     p95 = statistics.quantiles(ledger, n=20)[-1]
     return [
         row("settle_round_ms_median", ledger, "CPU ms", "target", 15.0),
         row("settle_round_ms_p95", ledger, "CPU ms", "target", 30.0) | {"value": p95},
         row("sign_round_ms", signing, "CPU ms"),
-        row("replay_ms_per_tx", replays, "CPU ms", "target", 0.3),
-        row("audit_ms_per_tx", audits, "CPU ms"),
+        row("replay_ms_per_tx", per_transaction(paper.path, replay), "CPU ms", "target", 0.3),
+        row("replay_ms_per_tx_100_updates", per_transaction(stage.path, replay), "CPU ms"),
+        row("audit_ms_per_tx", per_transaction(paper.path, audit_all), "CPU ms"),
+        row("audit_ms_per_tx_100_updates", per_transaction(stage.path, audit_all), "CPU ms"),
     ]
+
+
+def replay(path: Path) -> int:
+    """Restart from a file; how many transactions it holds."""
+    ledger = EmbeddedLedger.open(path)
+    count = sum(len(block.transactions) for block in ledger.blocks())
+    ledger.close()
+    return count
+
+
+def audit_all(path: Path) -> int:
+    """The independent check of a file; how many transactions it holds."""
+    return [round.transactions for round in audit(path)][-1]
+
+
+def per_transaction(path: Path, work: Callable[[Path], int]) -> list[float]:
+    """CPU milliseconds per transaction, three times."""
+    taken = []
+    for _ in range(3):
+        start = time.process_time()
+        count = work(path)
+        taken.append(1000 * (time.process_time() - start) / count)
+    return taken
 
 
 # ---- registrations and signatures -------------------------------------------------------------------------------
@@ -241,6 +264,7 @@ print(int(status.split("VmHWM:")[1].split()[0]) / 1024, time.process_time())
 """
 AUDIT = f"""
 import collections, pathlib, sys, time
+from bench.rows import Row, keep
 from platoon.ledger.audit import audit
 collections.deque(audit(pathlib.Path(sys.argv[1])), maxlen=0)
 {PEAK}"""
@@ -299,16 +323,3 @@ def row(
         "peer": peer,
         "peer_value": peer_value,
     }
-
-
-def keep(rows: list[Row]) -> None:
-    """Write the rows; rows of other names (measured elsewhere) stay."""
-    OUT.parent.mkdir(exist_ok=True)
-    others = json.loads(OUT.read_text()) if OUT.exists() else []
-    names = {entry["name"] for entry in rows}
-    kept = [entry for entry in others if entry["name"] not in names]
-    OUT.write_text(json.dumps([*rows, *kept], indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
