@@ -2,8 +2,8 @@
 
     python -m bench ledger
 
-prints a table and writes ``bench/out/ledger.json``. A round is what the ledger does with it: 10 edge servers with 10
-updates each are recorded, scored, judged, voted and settled in five blocks, each sealed by a quorum of seven,
+prints a table and writes ``bench/out/ledger.json``. A round is what the ledger does with it: 10 edge servers with
+10 updates each are recorded, scored, judged, voted and settled in five blocks, each sealed by a quorum of seven,
 executed and committed to SQLite on disk. What participants sign, they sign on machines of their own: that is timed
 apart. Bare coincurve in the same run says how fast the machine was. CPU seconds, because it may be shared; peaks of
 memory are of processes of their own.
