@@ -46,7 +46,7 @@ def test_the_papers_setting() -> None:
 
 
 @given(st.integers(-3, 300), st.integers(-3, 300))
-def test_more_participants_than_vehicles_or_than_a_contract_takes_are_refused(participants: int, vehicles: int) -> None:
+def test_more_participants_than_there_can_be_are_refused(participants: int, vehicles: int) -> None:
     table = {"fleet": {"vehicles": vehicles}, "round": {"participants": participants}}
     if 1 <= participants <= vehicles and participants + 1 <= MOST_UPDATES:
         assert Scenario.from_table(table).round.participants == participants

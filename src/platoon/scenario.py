@@ -220,6 +220,24 @@ class Committee(Section):
     )
 
 
+class Stake(Section):
+    """What edge servers put at stake for their judgement, and when they lose of it."""
+
+    tokens: float = Field(
+        100.0, ge=0, description="deposit of every edge server, tokens (the papers give none)"
+    )
+    share: Share = Field(0.1, description="of the deposit, taken each time an edge server is named")
+    mean_tolerance: float = Field(
+        0.3,
+        ge=0,
+        le=2,
+        description="named beyond this mean distance of a round's scores from the medians (docs/ledger.md)",
+    )
+    single_tolerance: float = Field(
+        1.0, ge=0, le=2, description="or beyond this distance on any one update (docs/ledger.md)"
+    )
+
+
 class Ledger(Section):
     """The ledger's engine."""
 
@@ -267,6 +285,7 @@ class Scenario(Section):
     trust: Trust = Trust()
     reward: Reward = Reward()
     committee: Committee = Committee()
+    stake: Stake = Stake()
     ledger: Ledger = Ledger()
 
     @model_validator(mode="after")

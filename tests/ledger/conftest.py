@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from platoon.ledger.audit import AuditedRound, audit
-from platoon.ledger.task_chain import Call, Connect, Participants, Receipt, RecordedUpdate, TaskChain
+from platoon.ledger.task_chain import Call, Connect, Participants, Receipt, RecordedUpdate, Stake, TaskChain
 from platoon.nouns import Digest, Instant, SignedUpdate, Tokens
 from platoon.records.rules import Rules
 from platoon.records.signing import Account, sign_update, simulated_account
 
 ESCROW = Tokens(100_000_000)
+STAKE = Stake(tokens=Tokens(1_000_000), share=300_000)
 RULES = Rules(pool=10_000_000)
 FIRST_MODEL = Digest(b"\x01" * 32)
 NEXT_MODEL = Digest(b"\x02" * 32)
@@ -53,6 +54,7 @@ class Town:
             model=FIRST_MODEL,
             escrow=escrow,
             probes=[Digest(bytes([7 + i]) * 32) for i in range(servers)],
+            stake=STAKE,
         )
         self.chain.commit("start")
 

@@ -148,7 +148,7 @@ def set_word(position: int, value: int) -> Callable[[bytes], bytes]:
             "Transfer",
             0,
             5,
-            ("block 0, transaction 9: Token.mint: Transfer.amount is 5",),
+            ("block 0", "Token.mint: Transfer.amount is 5, the rules give 100000000"),
         ),
     ],
 )
@@ -181,7 +181,7 @@ def test_invalid_claim_that_a_call_was_rejected(played):
         (lambda blocks: edit_header(blocks, 3, at=Instant(0)), ("block 3: time or round run backwards",)),
         (lambda blocks: edit_header(blocks, 3, round=0), ("block 3: time or round run backwards",)),
         (lambda blocks: swap_transactions(blocks, 0, 5, 6), ("block 0, transaction 5: nonce 6, expected 5",)),
-        (lambda blocks: repeat_transaction(blocks, 2), ("block 2, transaction 1: nonce 1, expected 2",)),
+        (lambda blocks: repeat_transaction(blocks, 2), ("block 2, transaction 1: nonce 3, expected 4",)),
     ],
 )
 def test_invalid_block_is_named(played, change, words):

@@ -18,6 +18,7 @@ from platoon.ledger.model_accounts import Rejected
 from platoon.ledger.model_training import Phase
 from platoon.nouns import Digest
 from platoon.records.committee import CommitteeRules
+from platoon.records.lanes import pack_scores
 from platoon.records.rules import MAX_TOKENS, Payment, Rule, Rules, WeightRule
 from platoon.records.signing import sign_update, simulated_account
 
@@ -31,6 +32,7 @@ EVERYBODY = [OPERATOR, PUBLISHER, *SERVERS, *VEHICLES, STRANGER]
 SET = ContractSet(OPERATOR.address)
 SUPPLY = 1_000_000
 COMMITTEE = CommitteeRules(reward=1_000)
+STAKE = 999
 
 ppm = st.integers(0, 1_000_000) | st.sampled_from([0, 1, 400_000, 500_000, 1_000_000])
 tokens = st.integers(0, 10_000) | st.sampled_from([0, 1, SUPPLY, MAX_TOKENS])
@@ -50,6 +52,8 @@ rules = st.builds(
     pool=tokens,
     base=tokens,
     bonus=tokens,
+    mean_tolerance=st.integers(0, 2_000_000),
+    single_tolerance=st.integers(0, 2_000_000),
 )
 
 
@@ -61,15 +65,17 @@ class Pair:
         rules: Rules,
         bound: bytes = SET.addresses["Training"],
         committee: CommitteeRules = COMMITTEE,
+        share: int = 300_000,
     ) -> None:
         at = SET.addresses
         constructors: list[tuple[Any, ...]] = [
             (),
             (),
             (at["Registry"], at["Token"], PUBLISHER.address),
-            (at["Registry"], at["Escrow"], PUBLISHER.address, b"\x01" * 32, write_rules(rules)),
+            (at["Registry"], at["Escrow"], at["Stakes"], PUBLISHER.address, b"\x01" * 32, write_rules(rules)),
             (at["Registry"], at["Training"], write_committee(committee)),
             (at["Registry"], at["Token"], at["Checkpoint"], PUBLISHER.address, committee.reward),
+            (at["Registry"], at["Token"], at["Escrow"], at["Training"], share),
         ]
         self.machine = Machine(CHAIN_ID)
         for i, arguments in enumerate(constructors):
@@ -85,6 +91,10 @@ class Pair:
         self.both(PUBLISHER, "Escrow", "fund", SUPPLY // 10)
         for server in SERVERS:
             self.both(server, "Training", "commit_probe", b"\x07" * 32)
+        for server in SERVERS[:3]:  # the last one has nothing at stake
+            self.both(OPERATOR, "Token", "mint", server.address, STAKE)
+            self.both(server, "Token", "approve", at["Stakes"], STAKE)
+            self.both(server, "Stakes", "deposit", STAKE)
 
     def both(self, account: Any, contract: str, name: str, *arguments: Any) -> bool:
         """One call to both; whether it went through."""
@@ -112,6 +122,7 @@ class Pair:
         return {
             "balances": self.view("Token", "balances", holders),
             "reputations": self.view("Training", "reputations", [vehicle.address for vehicle in VEHICLES]),
+            "stakes": self.view("Stakes", "stakes", [server.address for server in SERVERS]),
             "members": self.view("Registry", "members"),
             "tips": self.view("Checkpoint", "tips", [server.address for server in SERVERS]),
             "forked": [self.view("Checkpoint", "forked", server.address) for server in SERVERS],
@@ -126,6 +137,8 @@ class Pair:
         assert said["balances"] == tuple(model.token.balance(holder) for holder in holders)
         assert sum(said["balances"]) == model.token.supply == self.view("Token", "totalSupply")
         assert said["reputations"] == tuple(training.reputation(vehicle.address) for vehicle in VEHICLES)
+        assert said["stakes"] == tuple(model.stakes.left.get(server.address, 0) for server in SERVERS)
+        assert sum(said["stakes"]) <= model.token.balance(SET.addresses["Stakes"])
         assert said["roles"] == [model.registry.roles.get(account.address, 0) for account in EVERYBODY]
         assert (said["round"], said["phase"]) == (training.open.round, training.open.phase)
         assert (said["final"], said["closed"]) == (training.open.final, training.closed)
@@ -196,7 +209,11 @@ def fitting_calls(draw: st.DrawFn, pair: Pair) -> tuple[Any, str, str, tuple[Any
         arguments.append(draw(records(training.task, number)))
     elif step == "score":
         values = [draw(st.integers(-1_000_000, 1_000_000)) for _ in training.open.updates]
-        arguments += [read_updates_digest(training), values, draw(ppm)]
+        words = pack_scores(values, draw(ppm))
+        if draw(st.integers(0, 9)) == 0:  # any bit of any lane, and now and then a word too many or too few
+            words[draw(st.integers(0, len(words) - 1))] ^= 1 << draw(st.integers(0, 255))
+            words = draw(st.sampled_from([words, words[1:], [*words, 0]]))
+        arguments += [read_updates_digest(training), words]
     elif step == "vote":
         arguments.append(Digest(bytes([draw(st.sampled_from([2, 2, 2, 3]))]) * 32))
     return server, "Training", step, tuple(arguments)
@@ -248,7 +265,7 @@ def test_contracts_and_model_agree_on_whatever_is_called(rules, data):
 @settings(max_examples=25, deadline=None)
 @given(rules=rules, data=st.data())
 def test_contracts_and_model_agree_over_whole_rounds(rules, data):
-    pair = Pair(rules)
+    pair = Pair(rules, share=data.draw(ppm))
     for number in range(1, data.draw(st.integers(2, 4))):
         entries = data.draw(records(pair.model.training.task, number))
         assert pair.both(SERVERS[0], "Training", "record", number, entries)
@@ -259,10 +276,12 @@ def test_contracts_and_model_agree_over_whole_rounds(rules, data):
             _, closed = pair.model.training._close_recording()
             for server in SERVERS[: data.draw(st.integers(3, 4))]:
                 values = [data.draw(st.integers(-1_000_000, 1_000_000)) for _ in known]
-                pair.both(server, "Training", "score", number, closed.updates_digest, values, data.draw(ppm))
+                words = pack_scores(values, data.draw(ppm))
+                pair.both(server, "Training", "score", number, closed.updates_digest, words)
         assert pair.both(SERVERS[0], "Training", "judge", number)
-        for server in SERVERS[1:]:
+        for server in SERVERS[: data.draw(st.integers(3, 4))]:
             pair.both(server, "Training", "vote", number, b"\x02" * 32)
+        pair.both(SERVERS[3], "Training", "vote", number, data.draw(digests))
         assert pair.both(SERVERS[0], "Training", "settle", number)
 
 
@@ -273,7 +292,7 @@ LONG = [
     ("Registry", "register", lambda accounts: (2, accounts), 256),
     ("Token", "transfer_many", lambda accounts: (accounts, [0] * len(accounts)), 128),
     ("Escrow", "pay", lambda accounts: (accounts, [0] * len(accounts)), 128),
-    ("Training", "score", lambda accounts: (1, bytes(32), [0] * len(accounts), 0), 128),
+    ("Training", "score", lambda accounts: (1, bytes(32), [0] * len(accounts)), 17),
     ("Training", "record", lambda accounts: (1, [(a, bytes(32), 1, 27, 1, 1) for a in accounts]), 128),
     ("Checkpoint", "anchor", lambda accounts: (1, 1, bytes(32), bytes(32), 0, accounts, []), 7),
     ("Checkpoint", "anchor", lambda accounts: (1, 1, bytes(32), bytes(32), 0, [], SEALS[: len(accounts)]), 7),
@@ -315,19 +334,38 @@ def test_contracts_and_model_agree_on_an_escrow_bound_to_nobody():
     assert not pair.both(PUBLISHER, "Escrow", "withdraw")
 
 
-def test_contracts_and_model_agree_on_a_full_round():
-    pair = Pair(Rules())
-    fleet = sorted(
-        (simulated_account(4, "vehicle", i) for i in range(130)), key=lambda account: account.address
-    )
-    assert pair.both(OPERATOR, "Registry", "register", 2, [account.address for account in fleet])
+def sign_entries(pair: Pair, fleet: list[Any]) -> list[tuple[Any, ...]]:
     entries = []
-    for account in fleet:
+    for account in sorted(fleet, key=lambda account: account.address):
         update = sign_update(
             account, pair.model.training.task, round=1, digest=Digest(b"\x01" * 32), samples=1
         )
         r, s = (int.from_bytes(update.signature[i : i + 32], "big") for i in (0, 32))
         entries.append((update.vehicle, update.digest, 1, update.signature[64], r, s))
+    return entries
+
+
+def test_contracts_and_model_agree_on_a_full_round():
+    pair = Pair(Rules())
+    fleet = [simulated_account(4, "vehicle", i) for i in range(130)]
+    entries = sign_entries(pair, fleet)
+    assert pair.both(OPERATOR, "Registry", "register", 2, [entry[0] for entry in entries])
     assert pair.both(SERVERS[0], "Training", "record", 1, entries[:128])
     assert pair.both(SERVERS[1], "Training", "record", 1, entries[127:])
     assert len(pair.model.training.open.updates) == 128
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 16, 31, 33, 127, 128])
+def test_contracts_and_model_agree_on_the_order_of_updates(count):
+    # dealt in turns, the last edge server first: no run of the recorded order is longer than a share
+    pair = Pair(Rules())
+    entries = sign_entries(pair, [simulated_account(4, "vehicle", i) for i in range(count)])
+    assert pair.both(OPERATOR, "Registry", "register", 2, [entry[0] for entry in entries])
+    for i in (3, 1, 0, 2):
+        assert pair.both(SERVERS[i], "Training", "record", 1, entries[i::4])
+    for i in range(3):
+        words = pack_scores([(7 * j + i) % 1000 for j in range(count)], 1_000_000)
+        digest = read_updates_digest(pair.model.training)
+        assert pair.both(SERVERS[i], "Training", "score", 1, digest, words)
+    assert pair.both(SERVERS[0], "Training", "judge", 1)
+    assert pair.model.training.open.updates.keys() == {entry[0] for entry in entries}

@@ -12,8 +12,10 @@ from platoon.drivers.assembly import (
     committee_rules,
     contract_rules,
     participants,
+    sample_counts,
     sealing_budget,
     simulated_accounts,
+    stake_of,
     task_rules,
 )
 from platoon.drivers.event_loop import EventLoop
@@ -31,6 +33,7 @@ from platoon.protocol.rules import TaskRules, TaskState
 from platoon.protocol.task import play_task
 from platoon.scenario import Scenario
 
+NO_FAULTS = Faults()
 TOY = {
     "name": "toy",
     "seed": 5,
@@ -51,7 +54,7 @@ class Played:
     records: list[RoundRecord]
     reason: str
     final: TaskState
-    path: Path
+    path: Path | None
 
     @property
     def agreed(self) -> tuple[object, ...]:
@@ -65,6 +68,7 @@ class Played:
 
 
 Play = Callable[..., Played]
+Task = Callable[[TaskRules, TaskState], Steps[tuple[str, TaskState]]]
 
 
 @pytest.fixture
@@ -102,13 +106,24 @@ def play_scenario(
     retry_s: float,
     *,
     connect: Connect | None = None,
-    task: Callable[[TaskRules, TaskState], Steps[tuple[str, TaskState]]] = play_task,
+    task: Task = play_task,
 ) -> Played:
+    return play_on(scenario, *begin(scenario, path, network, faults, connect=connect), retry_s, task, path)
+
+
+def begin(
+    scenario: Scenario,
+    path: Path,
+    network: Network,
+    faults: Faults = NO_FAULTS,
+    *,
+    connect: Connect | None = None,
+) -> tuple[ToyParts, TaskState]:
+    """A task that is set up."""
     method = find_method(scenario.method)
     accounts = simulated_accounts(scenario)
     store = ModelStore(f"memory://{path.as_posix()}")
     model = store.put(np.zeros(PARAMETERS, dtype=np.int32))
-    servers = [EdgeServerId(i) for i in range(scenario.radio.rsus)]
     chain = TaskChain.create(
         path,
         chain_id=scenario.ledger.chain_id,
@@ -116,26 +131,24 @@ def play_scenario(
         rules=contract_rules(scenario, method),
         model=model,
         escrow=Tokens(to_ppm(scenario.task.escrow_tokens)),
-        probes=[Digest(bytes([1 + server]) * 32) for server in servers] if method.judged else [],
+        probes=[Digest(bytes([1 + i]) * 32) for i in range(scenario.radio.rsus)] if method.judged else [],
+        stake=stake_of(scenario),
         connect=connect,
         committee=committee_rules(scenario, method),
         sealing=sealing_budget(scenario, method),
     )
     chain.commit("")
-    rules = task_rules(scenario, method, chain, retry_s=retry_s)
     parts = ToyParts(
         seed=scenario.seed,
         accounts=accounts,
         chain=chain,
         store=store,
-        samples=rules.samples,
+        samples=sample_counts(scenario),
         honest=np.arange(scenario.fleet.vehicles) % 3 != 0,
         network=network,
         faults=faults,
+        patience=seconds(scenario.round.deadline_s),
     )
-    actors = {
-        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i)) for i in range(scenario.fleet.vehicles)
-    } | {edge_server_peer(server): peers.edge_server(server, rules, chain.calls) for server in servers}
     nobody = np.full(scenario.fleet.vehicles, -1, dtype=np.int64)
     state = TaskState(
         round=1,
@@ -144,8 +157,7 @@ def play_scenario(
         accuracy=None,
         last_chosen=nobody,
     )
-    reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(task(rules, state))
-    return Played(chain=chain, records=parts.records, reason=reason, final=final, path=path)
+    return parts, state
 
 
 def lying_task(rules: TaskRules, state: TaskState) -> Steps[tuple[str, TaskState]]:
@@ -156,3 +168,29 @@ def lying_task(rules: TaskRules, state: TaskState) -> Steps[tuple[str, TaskState
         state, record = yield from play_round(rules, state)
         yield CommitRound(state=state, record=record)
     return "all rounds played", state
+
+
+def reopen(scenario: Scenario, path: Path, parts: ToyParts, faults: Faults = NO_FAULTS) -> ToyParts:
+    """The task after its process died: what was not committed is gone."""
+    parts.chain.close()
+    everybody = participants(scenario, parts.accounts)
+    chain = TaskChain.open(path, edge_servers=everybody.edge_servers, vehicles=everybody.vehicles)
+    return replace(parts, chain=chain, faults=faults)
+
+
+def play_on(  # noqa: PLR0917
+    scenario: Scenario,
+    parts: ToyParts,
+    state: TaskState,
+    retry_s: float = 2.0,
+    task: Task = play_task,
+    path: Path | None = None,
+) -> Played:
+    """Plays a task to its end."""
+    rules = task_rules(scenario, find_method(scenario.method), parts.chain, retry_s=retry_s)
+    servers = [EdgeServerId(i) for i in range(scenario.radio.rsus)]
+    actors = {
+        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i)) for i in range(scenario.fleet.vehicles)
+    } | {edge_server_peer(server): peers.edge_server(server, rules, parts.chain.calls) for server in servers}
+    reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(task(rules, state))
+    return Played(chain=parts.chain, records=parts.records, reason=reason, final=final, path=path)

@@ -54,6 +54,7 @@ def test_accepts_an_honest_run(played: Path) -> None:
     assert found["head"] == summary["ledger"]["head"]
     assert found["model_digest"] == summary["model_digest"]
     assert summary["ledger"]["verified"] is True
+    assert summary["edge_servers"] == {"named": {}, "absent": {}, "taken": 0.0}
 
 
 @pytest.mark.parametrize("attempt", range(40))
@@ -119,4 +120,18 @@ def test_refuses_a_table_that_says_something_else(copy: Path) -> None:
     rewards[0] += 1.0
     pq.write_table(table.set_column(table.column_names.index("reward"), "reward", [rewards]), path)
     with pytest.raises(VerificationError, match="reward is"):
+        verify_run(copy)
+
+
+@pytest.mark.parametrize(("column", "value"), [("named", "vote"), ("stake", 1.0), ("deviation", 0.9)])
+def test_refuses_a_table_of_edge_servers_that_says_something_else(
+    copy: Path, column: str, value: object
+) -> None:
+    path = copy / "edge_servers.parquet"
+    table = pq.read_table(path)
+    values = table[column].to_pylist()
+    values[1] = value
+    field = table.schema.field(column)
+    pq.write_table(table.set_column(table.column_names.index(column), field, [values]), path)
+    with pytest.raises(VerificationError, match=f"round 1, edge server 1: {column} is {value}"):
         verify_run(copy)

@@ -1,19 +1,20 @@
 """The command line. Every command prints for people, or with ``--json`` one JSON object; exit code 0 is done,
 1 a check that failed, 2 input that the user can put right."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 
 from platoon import __version__
 from platoon.cli import options
 from platoon.cli.ledger import ledger_app
 from platoon.cli.live import LiveView
 from platoon.drivers.progress import Silent
-from platoon.errors import VerificationError
+from platoon.errors import UserError, VerificationError
 from platoon.scenario import Scenario
 
 app = typer.Typer(
@@ -178,6 +179,46 @@ def data_get(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json
 
         path = get(name, lambda what: None if as_json else options.stderr.print(what, markup=False))
         _print({"name": name, "path": str(path)}, as_json, [f"{name}: {path}"])
+
+    options.guarded(command)
+
+
+@ledger_app.command("show")
+def ledger_show(
+    directory: RunFolder,
+    block: Annotated[int | None, typer.Option(metavar="N", help="one block, by its height")] = None,
+    vehicle: Annotated[
+        str | None, typer.Option(metavar="V", help="one vehicle, by number or address")
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="T", help="the task with this digest")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show who sent what, scores, verdicts, payments, and edge servers that judged falsely.
+
+    Also of a run that is not finished: what it has committed. It explains; `platoon verify` checks.
+    """
+
+    def command() -> None:
+        from platoon.cli import ledger_view
+        from platoon.drivers.run_directory import RunDirectory
+        from platoon.ledger import history
+
+        if sum(option is not None for option in (block, vehicle, task)) > 1:
+            raise UserError("--block, --vehicle and --task: allowed is one of them")
+        path = RunDirectory.open(directory).ledger
+        if not path.is_file():
+            raise UserError(f"{directory}: ledger.sqlite is missing: the run ended before its first commit")
+        view: Callable[[dict[str, Any]], RenderableType]
+        if block is not None:
+            shown, view = history.show_block(path, block), ledger_view.view_block
+        elif vehicle is not None:
+            shown, view = history.show_vehicle(path, vehicle), ledger_view.view_vehicle
+        else:
+            shown, view = history.show_task(path, task), ledger_view.view_task
+        if as_json:
+            options.print_json(shown)
+        else:
+            options.stdout.print(view(shown))
 
     options.guarded(command)
 

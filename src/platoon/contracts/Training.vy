@@ -14,11 +14,14 @@
     JUDGED     verdicts are final, edge servers vote the digest of the merged model, the round is settled, the next opens.
 
     Edge servers are counted by seats that are active now: what a revoked one recorded, scored or voted does not count.
+    Whose scores lie far off the medians, whose vote is not the elected model, and who was absent is told to Stakes at
+    settlement, which names them.
     Scores, reputations and shares are parts per million. Formulas: Li, Zheng, Chen 2025 (Future Internet 17(11):505),
     "DTB-FL"; the Python twin of each is in records/rules.py.
 """
 
 import medians
+import sorting
 
 # ---- limits -----------------------------------------------------------------------------------------------------
 
@@ -31,6 +34,7 @@ MAX_TOKENS: constant(uint256) = 2**63 - 1
 MILLION: constant(uint256) = 10**6
 SIGNED_MILLION: constant(int256) = 10**6
 SCORE_WORDS: constant(uint256) = 17  # (1 evidence + 128 scores) in lanes of 32 bits, 8 to a word
+MIN_SCORERS: constant(uint256) = 3  # of fewer, a median says nothing about who is right
 HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168  # of secp256k1; above it stand the malleable twins of signatures
 
 # ---- names of values --------------------------------------------------------------------------------------------
@@ -67,6 +71,11 @@ interface Escrow:
     def available() -> uint256: view
     def pay(receivers: DynArray[address, MAX_UPDATES], amounts: DynArray[uint256, MAX_UPDATES]): nonpayable
 
+interface Stakes:
+    def settle(
+        round: uint256, far: uint256, dissent: uint256, unrecorded: uint256, unscored: uint256, unvoted: uint256
+    ): nonpayable
+
 struct Parameters:
     rule: uint256
     weights: uint256
@@ -79,6 +88,8 @@ struct Parameters:
     pool: uint256
     base: uint256
     bonus: uint256
+    mean_tolerance: uint256
+    single_tolerance: uint256
 
 struct Entry:
     vehicle: address
@@ -129,6 +140,11 @@ event Judged:
     scorers: uint256
     merged: uint256
 
+event Deviations:
+    round: indexed(uint256)
+    scorers: uint256  # bits of seats
+    values: DynArray[uint256, MAX_EDGE_SERVERS]  # mean distance from the medians, by seat of those who scored
+
 event Voted:
     round: indexed(uint256)
     edge_server: indexed(address)
@@ -154,6 +170,7 @@ event Closed:
 TASK: public(immutable(bytes32))  # the separator of this contract's EIP-712 domain names the task
 REGISTRY: public(immutable(address))
 ESCROW: public(immutable(address))
+STAKES: public(immutable(address))
 PUBLISHER: public(immutable(address))
 PARAMETERS: immutable(Parameters)
 
@@ -175,12 +192,20 @@ updates_digest: bytes32
 scores: HashMap[uint256, uint256[SCORE_WORDS]]  # by seat
 verdicts: uint256[MAX_UPDATES]  # (score + 10^6) << 2 | merged << 1 | valid
 evidence: uint256
+far: uint256  # bits of seats whose scores lie far off the medians
 votes: bytes32[MAX_EDGE_SERVERS]
 final: public(bool)
 
 
 @deploy
-def __init__(registry: address, escrow: address, publisher: address, model: bytes32, parameters: Parameters):
+def __init__(
+    registry: address,
+    escrow: address,
+    stakes: address,
+    publisher: address,
+    model: bytes32,
+    parameters: Parameters,
+):
     assert model != empty(bytes32), "no model"
     assert parameters.rule <= RULE_DEFAULT, "rule"
     assert parameters.weights <= WEIGHTS_TRUST, "weights"
@@ -194,8 +219,11 @@ def __init__(registry: address, escrow: address, publisher: address, model: byte
     assert parameters.penalty <= MILLION, "penalty"
     assert parameters.pool <= MAX_TOKENS, "pool"
     assert parameters.base <= MAX_TOKENS and parameters.bonus <= MAX_TOKENS, "base or bonus"
+    assert parameters.mean_tolerance <= 2 * MILLION, "mean_tolerance"
+    assert parameters.single_tolerance <= 2 * MILLION, "single_tolerance"
     REGISTRY = registry
     ESCROW = escrow
+    STAKES = stakes
     PUBLISHER = publisher
     PARAMETERS = parameters
     TASK = keccak256(abi_encode(DOMAIN_TYPEHASH, keccak256("platoon"), keccak256("1"), chain.id, self))
@@ -262,20 +290,14 @@ def _is_signed(round: uint256, entry: Entry) -> bool:
 @internal
 def _close_recording(round: uint256, active: uint256):
     """
-    @notice Freezes the set of updates, in ascending order of the vehicle's address (insertion sort in memory).
+    @notice Freezes the set of updates, in ascending order of the vehicle's address.
     """
     assert self._is_quorum(self.recorded_by, active), "recording lacks a quorum"
     count: uint256 = self.count
     ordered: uint256[MAX_UPDATES] = empty(uint256[MAX_UPDATES])
     for i: uint256 in range(count, bound=MAX_UPDATES):
-        key: uint256 = self.keys[i]
-        place: uint256 = i
-        for step: uint256 in range(i, bound=MAX_UPDATES):
-            if ordered[place - 1] < key:
-                break
-            ordered[place] = ordered[place - 1]
-            place -= 1
-        ordered[place] = key
+        ordered[i] = self.keys[i]
+    ordered = sorting.ascending(ordered, count)
     words: DynArray[uint256, 2 * MAX_UPDATES] = []
     for i: uint256 in range(count, bound=MAX_UPDATES):
         self.keys[i] = ordered[i]
@@ -354,10 +376,11 @@ def commit_probe(digest: bytes32):
 
 
 @external
-def score(round: uint256, updates: bytes32, values: DynArray[int256, MAX_UPDATES], evidence: uint256):
+def score(round: uint256, updates: bytes32, words: DynArray[uint256, SCORE_WORDS]):
     """
     @notice One edge server's scores, in ascending order of the vehicle's address, and how far its probe set can tell
-        honest from malicious at all (evidence, in [0, 10^6]).
+        honest from malicious at all. In lanes of 32 bits, the lowest first: the evidence, in [0, 10^6], then each
+        score, in [-10^6, 10^6], plus 10^6; the lanes that are left of the last word are 0.
     """
     seat: uint256 = 0
     active: uint256 = 0
@@ -369,17 +392,14 @@ def score(round: uint256, updates: bytes32, values: DynArray[int256, MAX_UPDATES
     assert self.phase == SCORING, "scoring is over"
     assert (self.scored_by >> seat) & 1 == 0, "scored before"
     assert updates == self.updates_digest, "other updates"
-    assert len(values) > 0 and len(values) == self.count, "number of scores"
+    count: uint256 = self.count
+    assert count > 0 and len(words) == count // 8 + 1, "number of scores"
+    assert (words[count // 8] >> (32 * (count % 8))) >> 32 == 0, "number of scores"
+    evidence: uint256 = words[0] & (2**32 - 1)
     assert evidence <= MILLION, "evidence out of bounds"
-    word: uint256 = evidence
-    for i: uint256 in range(len(values), bound=MAX_UPDATES):
-        assert values[i] >= -SIGNED_MILLION and values[i] <= SIGNED_MILLION, "score out of bounds"
-        lane: uint256 = (i + 1) % 8
-        if lane == 0:
-            self.scores[seat][i // 8] = word
-            word = 0
-        word |= convert(values[i] + SIGNED_MILLION, uint256) << (32 * lane)
-    self.scores[seat][len(values) // 8] = word
+    for i: uint256 in range(count // 8 + 1, bound=SCORE_WORDS):
+        assert medians.is_below(words[i], 2 * MILLION + 1), "score out of bounds"
+        self.scores[seat][i] = words[i]
     self.scored_by |= 1 << seat
     log Scored(round=round, edge_server=msg.sender, evidence=evidence)
 
@@ -400,6 +420,35 @@ def _medians(scorers: uint256) -> uint256[SCORE_WORDS]:
                 number += 1
         result[word] = medians.lower_median(rows, number)
     return result
+
+
+@internal
+def _find_far(round: uint256, scorers: uint256, medians_: uint256[SCORE_WORDS]):
+    """
+    @notice Whose scores lie far off the medians: on average over the round's updates, or on one of them. With at most
+        f of 2f + 1 scorers lying, the medians lie among the honest scores, so that an honest edge server is never
+        farther off than honest ones are apart. Evidence is not compared: honest probe sets differ in it.
+    """
+    far: uint256 = 0
+    means: DynArray[uint256, MAX_EDGE_SERVERS] = []
+    for seat: uint256 in range(MAX_EDGE_SERVERS):
+        if (scorers >> seat) & 1 == 0:
+            continue
+        sums: uint256 = 0
+        is_far: bool = False
+        for word: uint256 in range(self.count // 8 + 1, bound=SCORE_WORDS):
+            apart: uint256 = medians.distance(self.scores[seat][word], medians_[word])
+            if word == 0:
+                apart = (apart >> 32) << 32  # lane 0 is the evidence
+            sums = unsafe_add(sums, apart)  # 17 words of at most 2 * 10^6 in a lane of 2^32
+            is_far = is_far or not medians.is_below(apart, PARAMETERS.single_tolerance + 1)
+        mean: uint256 = medians.sum_lanes(sums) // self.count
+        means.append(mean)
+        if is_far or mean > PARAMETERS.mean_tolerance:
+            far |= 1 << seat
+    log Deviations(round=round, scorers=scorers, values=means)
+    if len(means) >= MIN_SCORERS:
+        self.far = far
 
 
 @internal
@@ -431,9 +480,11 @@ def judge(round: uint256):
     scorers: uint256 = self.scored_by & active
     medians_: uint256[SCORE_WORDS] = empty(uint256[SCORE_WORDS])
     is_scored: bool = PARAMETERS.rule != RULE_NONE and self.count > 0
+    self.far = 0
     if is_scored:
         assert self._is_quorum(scorers, active), "scores lack a quorum"
         medians_ = self._medians(scorers)
+        self._find_far(round, scorers, medians_)
     merged_count: uint256 = 0
     for i: uint256 in range(self.count, bound=MAX_UPDATES):
         lane: uint256 = (medians_[(i + 1) // 8] >> (32 * ((i + 1) % 8))) & (2**32 - 1)
@@ -561,6 +612,26 @@ def _rewards(count: uint256) -> (DynArray[uint256, MAX_UPDATES], uint256):
     return rewards, paid
 
 
+@internal
+@view
+def _conduct(active: uint256) -> uint256[5]:
+    """
+    @notice The seats that Stakes names: far off the medians, voted otherwise, did not record, score, vote. Nothing to
+        score and nothing to vote are no absence.
+    """
+    dissent: uint256 = 0
+    unscored: uint256 = 0
+    unvoted: uint256 = 0
+    if PARAMETERS.rule != RULE_NONE and self.count > 0:
+        unscored = active & ~self.scored_by
+    if self.voted_by != 0:
+        unvoted = active & ~self.voted_by
+        for seat: uint256 in range(MAX_EDGE_SERVERS):
+            if ((self.voted_by & active) >> seat) & 1 == 1 and self.votes[seat] != self.model:
+                dissent |= 1 << seat
+    return [self.far & active, dissent, active & ~self.recorded_by, unscored, unvoted]
+
+
 @external
 @nonreentrant
 def settle(round: uint256):
@@ -590,6 +661,7 @@ def settle(round: uint256):
             receivers.append(vehicle)
             amounts.append(rewards[i])
         log Standing(round=round, vehicle=vehicle, before=before, now=now, reward=rewards[i])
+    conduct: uint256[5] = self._conduct(active)
     self.round = round + 1
     self.phase = RECORDING
     self.count = 0
@@ -599,6 +671,8 @@ def settle(round: uint256):
     self.final = False
     if paid > 0:
         extcall Escrow(ESCROW).pay(receivers, amounts)
+    if conduct[0] | conduct[1] | conduct[2] | conduct[3] | conduct[4] != 0:
+        extcall Stakes(STAKES).settle(round, conduct[0], conduct[1], conduct[2], conduct[3], conduct[4])
     log Settled(round=round, model=self.model, paid=paid)
 
 

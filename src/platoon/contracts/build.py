@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-NAMES = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing")
-MODULES = ("medians", "seals")
+NAMES = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing", "Stakes")
+MODULES = ("medians", "seals", "sorting")
 """Sources that others import and that are not deployed by themselves."""
 
 

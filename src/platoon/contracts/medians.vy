@@ -9,6 +9,7 @@
 """
 
 MAX_EDGE_SERVERS: constant(uint256) = 64
+ONES: constant(uint256) = 1 + 2**32 + 2**64 + 2**96 + 2**128 + 2**160 + 2**192 + 2**224
 GUARDS: constant(uint256) = 2**31 * (1 + 2**32 + 2**64 + 2**96 + 2**128 + 2**160 + 2**192 + 2**224)
 
 
@@ -32,3 +33,35 @@ def lower_median(given: uint256[MAX_EDGE_SERVERS], count: uint256) -> uint256:
             rows[j - 1] = a ^ swap
             rows[j] = b ^ swap
     return rows[middle]
+
+
+@internal
+@pure
+def distance(a: uint256, b: uint256) -> uint256:
+    """
+    @notice Lane by lane how far two words are apart.
+    """
+    at_least: uint256 = unsafe_sub(a | GUARDS, b) & GUARDS
+    swap: uint256 = (a ^ b) & unsafe_sub(at_least, at_least >> 31)
+    return unsafe_sub(b ^ swap, a ^ swap)
+
+
+@internal
+@pure
+def is_below(word: uint256, limit: uint256) -> bool:
+    """
+    @notice Whether every lane is below `limit`, itself below 2^31; also for lanes that set their guard bit.
+    """
+    return (word | unsafe_sub(word | GUARDS, limit * ONES)) & GUARDS == 0
+
+
+@internal
+@pure
+def sum_lanes(word: uint256) -> uint256:
+    """
+    @notice The eight lanes together.
+    """
+    total: uint256 = 0
+    for lane: uint256 in range(8):
+        total += (word >> (32 * lane)) & (2**32 - 1)
+    return total

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from platoon.learning.scores import resolve_score
-from platoon.ledger.task_chain import Participants, TaskChain, compute_rules
+from platoon.ledger.task_chain import Participants, Stake, TaskChain, compute_rules
 from platoon.nouns import MILLION, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
 from platoon.protocol.messages import COORDINATOR, Peer, edge_server_peer, vehicle_peer
 from platoon.protocol.methods import Method
@@ -65,6 +65,12 @@ def sealing_budget(scenario: Scenario, method: Method) -> Tokens:
     """What the publisher puts aside for local blocks: the reward of every block of the task."""
     blocks = scenario.task.rounds * scenario.radio.rsus
     return Tokens(blocks * committee_rules(scenario, method).reward)
+
+
+def stake_of(scenario: Scenario) -> Stake:
+    """What every edge server of a scenario deposits."""
+    stake = scenario.stake
+    return Stake(tokens=Tokens(to_ppm(stake.tokens)), share=to_ppm(stake.share))
 
 
 def ledger_summary(chain: TaskChain, engine: str) -> dict[str, Any]:

@@ -3,7 +3,15 @@
 from typing import Any
 
 from platoon.ledger.task_chain import TaskChain
-from platoon.protocol.effects import EscrowLeft, LocalGround, ModelDigest, Question, Reputations, Verdicts
+from platoon.protocol.effects import (
+    ConductOf,
+    EscrowLeft,
+    LocalGround,
+    ModelDigest,
+    Question,
+    Reputations,
+    Verdicts,
+)
 
 
 def consult(chain: TaskChain, question: Question) -> Any:
@@ -19,3 +27,5 @@ def consult(chain: TaskChain, question: Question) -> Any:
             return chain.escrow_left()
         case ModelDigest(round=number):
             return chain.model_digest(number)
+        case ConductOf(round=number):
+            return chain.conduct(number)

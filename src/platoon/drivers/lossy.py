@@ -2,7 +2,8 @@
 
 It exists to prove that a round does not depend on who turns the crank. Updates are integers drawn by name, scores
 are fixed by who is honest, the ledger is the real one. The network drops, delays, repeats and so reorders
-messages by named dice; edge servers may be dead, lie in their scores, or vote garbage.
+messages by named dice; edge servers may be dead or slow, lie in their scores, vote garbage, or send what is no
+transaction at all.
 """
 
 from collections.abc import Sequence
@@ -47,11 +48,13 @@ from platoon.protocol.effects import (
     Train,
     Trained,
 )
-from platoon.protocol.messages import Message, Peer, SealReply, UpdateReply
+from platoon.protocol.messages import Message, Peer, SealReply, TransactionReply, UpdateReply
 from platoon.protocol.records import RoundRecord
+from platoon.protocol.rules import TaskState
 from platoon.records.signing import Account, sign_update
 from platoon.rng import stream
 
+_PATIENCE = seconds(60.0)
 PARAMETERS = 16
 """Length of the toy model."""
 
@@ -79,14 +82,18 @@ class Faults:
     """Edge servers that score the opposite."""
     garbling: frozenset[EdgeServerId] = frozenset()
     """Edge servers that vote for another model."""
+    slow: frozenset[EdgeServerId] = frozenset()
+    """Edge servers whose answers come when nobody waits for them any more."""
+    babbling: frozenset[EdgeServerId] = frozenset()
+    """Edge servers that answer with bytes that are no transaction."""
     gone: frozenset[VehicleId] = frozenset()
     """Vehicles that drive away with the model."""
-    gone_after: int = 0
-    """Rounds that they still take part in."""
     left: frozenset[VehicleId] = frozenset()
     """Vehicles that drive away after their update has arrived, or refuse to seal: nobody can tell which."""
     forging: frozenset[VehicleId] = frozenset()
     """Vehicles that seal with garbage."""
+    since: int = 1
+    """Round in which all of this begins."""
 
 
 @dataclass(kw_only=True)
@@ -101,8 +108,12 @@ class ToyParts:
     honest: Bools
     network: Network = Network()
     faults: Faults = Faults()
+    patience: Duration = _PATIENCE
+    """How long the coordinator waits for an edge server; a slow one answers later."""
     records: list[RoundRecord] = field(default_factory=list)
     """Filled as rounds are committed."""
+    state: TaskState | None = None
+    """Where the round after the last committed one starts."""
 
 
 class LossyCarrier:
@@ -138,8 +149,9 @@ class LossyCarrier:
                 answer = parts.accounts[actor].sign(block.digest)
             case Evaluate():
                 answer = 0.5
-            case CommitRound(record=record):
+            case CommitRound(state=state, record=record):
                 parts.records.append(record)
+                parts.state = state
                 parts.chain.commit("")
             case Learn():
                 pass
@@ -169,12 +181,14 @@ class LossyCarrier:
             for vehicle in range(len(self._parts.samples))
         }
         honest = self._parts.honest[[owners[digest] for digest in effect.updates]]
-        if effect.edge_server in self._parts.faults.lying:
+        faults = self._parts.faults
+        if effect.edge_server in faults.lying and effect.round >= faults.since:
             honest = ~honest
         return Scores(values=np.where(honest, 0.9, 0.1), evidence=1.0)
 
     def _aggregate(self, effect: Aggregate) -> Digest:
-        if effect.edge_server in self._parts.faults.garbling:
+        faults = self._parts.faults
+        if effect.edge_server in faults.garbling and effect.round >= faults.since:
             return digest_of(b"garbage %d" % effect.edge_server)
         store = self._parts.store
         updates = np.stack([store.get(digest) for digest in effect.updates])
@@ -182,14 +196,12 @@ class LossyCarrier:
 
     def route(self, message: Message, now: Instant) -> Sequence[Delivery]:
         """Let the network's dice decide when, and how often, a message arrives."""
-        network, faults = self._parts.network, self._parts.faults
-        sender = message.sender
+        network, faults, sender = self._parts.network, self._parts.faults, message.sender
         self._sent += 1
-        if sender.role == "edge server" and EdgeServerId(sender.number) in faults.dead:
+        spoilt = self._spoil(message)
+        if spoilt is None:
             return ()
-        gone = sender.role == "vehicle" and VehicleId(sender.number) in faults.gone
-        if gone and message.body.round > faults.gone_after:
-            return ()
+        message, late = spoilt
         if isinstance(message.body, UpdateReply):
             server = EdgeServerId(sender.number % self._parts.chain.edge_servers)
             message = replace(message, body=replace(message.body, edge_server=server))
@@ -203,7 +215,22 @@ class LossyCarrier:
             return ()
         copies = 2 if dice.random() < network.repeat else 1
         delays = dice.integers(0, network.delay + 1, size=copies)
-        return tuple(Delivery(message=message, at=Instant(now + int(delay))) for delay in delays)
+        return tuple(Delivery(message=message, at=Instant(now + late + int(delay))) for delay in delays)
+
+    def _spoil(self, message: Message) -> tuple[Message, Duration] | None:
+        """What its sender's faults make of a message: nothing, or another one, or a late one."""
+        faults, sender, body = self._parts.faults, message.sender, message.body
+        if body.round < faults.since or sender.role == "coordinator":
+            return message, Duration(0)
+        if sender.role == "vehicle":
+            return None if VehicleId(sender.number) in faults.gone else (message, Duration(0))
+        server = EdgeServerId(sender.number)
+        if server in faults.dead:
+            return None
+        if server in faults.babbling and isinstance(body, TransactionReply):
+            message = replace(message, body=replace(body, transaction=b"not a transaction"))
+        late = self._parts.patience + seconds(1.0) if server in faults.slow else 0
+        return message, Duration(late)
 
     def advance(self, limit: Instant) -> tuple[Instant, Sequence[Delivery]]:
         """Nothing happens by itself in the toy world."""

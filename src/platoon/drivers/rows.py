@@ -8,6 +8,7 @@ import numpy as np
 
 from platoon.drivers.run_directory import Rows
 from platoon.drivers.tables import SCHEMAS
+from platoon.ledger.task_chain import Conduct
 from platoon.nouns import MILLION, SECOND, Bools, Floats, Ints, VehicleId
 from platoon.protocol.records import RoundRecord
 
@@ -115,6 +116,20 @@ def _update_row(record: RoundRecord, truth: Truth, vehicle: VehicleId, samples: 
         "x": float(truth.positions[vehicle, 0]),
         "y": float(truth.positions[vehicle, 1]),
         "honest": bool(truth.honest[vehicle]),
+    }
+
+
+def edge_server_rows(round_number: int, conduct: Sequence[Conduct]) -> Rows:
+    """A row of ``edge_servers`` for every edge server that takes part."""
+    return {
+        "round": [round_number] * len(conduct),
+        "edge_server": [int(row.edge_server) for row in conduct],
+        "updates": [row.updates for row in conduct],
+        "deviation": [None if row.deviation is None else row.deviation / MILLION for row in conduct],
+        "missed": [" and ".join(row.missed) or None for row in conduct],
+        "named": [" and ".join(row.named) or None for row in conduct],
+        "taken": [row.taken / MILLION for row in conduct],
+        "stake": [row.stake / MILLION for row in conduct],
     }
 
 

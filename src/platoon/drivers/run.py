@@ -23,6 +23,7 @@ from platoon.drivers.assembly import (
     sample_counts,
     sealing_budget,
     simulated_accounts,
+    stake_of,
     task_rules,
 )
 from platoon.drivers.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
@@ -30,7 +31,15 @@ from platoon.drivers.event_loop import EventLoop
 from platoon.drivers.meter import Meter
 from platoon.drivers.progress import Progress, Silent
 from platoon.drivers.remote import connect_ledger
-from platoon.drivers.rows import Times, Truth, forecast_rows, round_row, update_rows, vehicle_rows
+from platoon.drivers.rows import (
+    Times,
+    Truth,
+    edge_server_rows,
+    forecast_rows,
+    round_row,
+    update_rows,
+    vehicle_rows,
+)
 from platoon.drivers.run_directory import RunDirectory, require_free
 from platoon.drivers.simulated import MEASURE_EVERY, Parts, SimulatedCarrier
 from platoon.drivers.store import ModelStore
@@ -214,6 +223,7 @@ class _Session:
                 model=model,
                 escrow=Tokens(to_ppm(self._scenario.task.escrow_tokens)),
                 probes=[pool.probe_digest(i) for i in range(self._scenario.radio.rsus)] if judged else [],
+                stake=stake_of(self._scenario),
                 connect=self._machinery.connect,
                 committee=committee_rules(self._scenario, self._method),
                 sealing=sealing_budget(self._scenario, self._method),
@@ -284,6 +294,8 @@ class _Session:
             updates = update_rows(record, truth, sample_counts(self._scenario))
             self._directory.write_part("rounds", name, row)
             self._directory.write_part("updates", name, updates)
+            servers = edge_server_rows(record.cohort.round, record.settled.conduct)
+            self._directory.write_part("edge_servers", name, servers)
             self._directory.write_part("forecasts", name, forecast_rows(record))
         self._commit(state)
         self._progress.played(self._scenario.method, {key: values[0] for key, values in row.items()})
@@ -326,6 +338,7 @@ class _Session:
         directory.write_table("vehicles", vehicles)
         handling = self._machinery.pool.cpu_seconds() - self._meter.reported
         self._meter.report("other", handling)  # messages to and from the workers
+        servers = directory.read_columns("edge_servers")
         spent = self._spent()
         wall = spent.pop("wall")
         summary = summarise(
@@ -334,6 +347,7 @@ class _Session:
                 rounds=rounds,
                 vehicles=vehicles,
                 updates=updates,
+                edge_servers=servers,
                 forecast=self._machinery.twin.report_card(),
                 achieved_speed_kmh=self._machinery.world.achieved_speed_kmh,
                 ledger=ledger_summary(chain, self._scenario.ledger.engine),

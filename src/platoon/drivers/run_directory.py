@@ -7,7 +7,7 @@ transaction is durable, and are passed over without it. At the end the parts bec
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,16 @@ class RunDirectory:
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{path}: damaged ({error})") from None
         return columns
+
+    def read_rows(self, table: str) -> Iterator[dict[str, Any]]:
+        """A table row by row, in constant memory; raises ``UserError`` where it is missing or damaged."""
+        path = self.path / f"{table}.parquet"
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=4096):
+                    yield from batch.to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path}: damaged ({error})") from None
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file, atomically."""

@@ -24,6 +24,7 @@ class Played:
     rounds: Mapping[str, Sequence[Any]]
     vehicles: Mapping[str, Any]
     updates: Mapping[str, Sequence[Any]]
+    edge_servers: Mapping[str, Sequence[Any]]
     forecast: Mapping[str, float | None]
     achieved_speed_kmh: float
     ledger: Mapping[str, Any]
@@ -59,6 +60,7 @@ def summarise(played: Played) -> dict[str, Any]:
         "malicious_weight": list(rounds["malicious_weight"]),
         "dropped": list(rounds["dropped"]),
         "rewards": _rewards(played),
+        "edge_servers": _edge_servers(played.edge_servers),
         "forecast": dict(played.forecast),
         "achieved_speed_kmh": played.achieved_speed_kmh,
         "ledger": dict(played.ledger),
@@ -104,3 +106,14 @@ def _rewards(played: Played) -> dict[str, float]:
         if rounds["round"]
         else float(played.scenario.task.escrow_tokens),
     }
+
+
+def _edge_servers(rows: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """How often each edge server was named or absent, by its id; only those that were."""
+    named: dict[str, int] = {}
+    absent: dict[str, int] = {}
+    for server, why, missed in zip(rows["edge_server"], rows["named"], rows["missed"], strict=True):
+        for counts, is_counted in ((named, why is not None), (absent, missed is not None)):
+            if is_counted:
+                counts[str(server)] = counts.get(str(server), 0) + 1
+    return {"named": named, "absent": absent, "taken": float(sum(rows["taken"]))}

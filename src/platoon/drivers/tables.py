@@ -58,6 +58,20 @@ SCHEMAS: dict[str, pa.Schema] = {
             "honest": _B,
         }
     ),
+    # A row per edge server and round. Mean distance of its scores from the medians; tokens. ``named``: why it lost
+    # of its stake ("scores", "vote", "scores and vote"); ``missed``: what it was absent from; null where nothing.
+    "edge_servers": pa.schema(
+        {
+            "round": _I,
+            "edge_server": _I,
+            "updates": _I,
+            "deviation": _F,
+            "missed": _S,
+            "named": _S,
+            "taken": _F,
+            "stake": _F,
+        }
+    ),
     # What the twin expected, a row per round and vehicle that it knew. Bit/s, Hz, metres, seconds.
     "forecasts": pa.schema(
         {
@@ -86,5 +100,5 @@ SCHEMAS: dict[str, pa.Schema] = {
         }
     ),
 }
-ROUND_TABLES = ("rounds", "updates", "forecasts")
+ROUND_TABLES = ("rounds", "updates", "edge_servers", "forecasts")
 """Tables that grow with every round."""

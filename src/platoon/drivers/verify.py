@@ -4,12 +4,13 @@ Scores and updates are float work of whoever signed them and are taken as signed
 recomputed: medians, verdicts, reputations, weights, rewards, votes, and the final model to the bit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from platoon.drivers.rows import edge_server_rows
 from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.store import SUFFIX, ModelStore, digest_of
 from platoon.errors import UserError, VerificationError
@@ -32,7 +33,7 @@ def verify_run(path: Path) -> dict[str, Any]:
     if not directory.ledger.is_file():
         raise UserError(f"{path}: ledger.sqlite is missing")
     store = ModelStore(directory.models)
-    verifier = _Verifier(store)
+    verifier = _Verifier(store, _Tables(directory) if directory.summary is not None else None)
     for audited in audit(directory.ledger):
         verifier.take(audited)
     last = verifier.last
@@ -59,7 +60,6 @@ def verify_run(path: Path) -> dict[str, Any]:
     }
     if directory.summary is not None:
         _check_summary(directory.summary, found)
-        _check_table(directory, verifier.rows)
     return found
 
 
@@ -76,8 +76,9 @@ def _replay(path: Path, last: AuditedRound) -> None:
 class _Verifier:
     """The fold over audited rounds."""
 
-    def __init__(self, store: ModelStore) -> None:
+    def __init__(self, store: ModelStore, tables: "_Tables | None") -> None:
         self._store = store
+        self._tables = tables
         self._known: set[str] = set()
         self.last: AuditedRound | None = None
         self.updates = 0
@@ -85,7 +86,6 @@ class _Verifier:
         self.local_blocks = 0
         self.unsealed = 0
         self.doubts: list[str] = []
-        self.rows: dict[tuple[int, int], AuditedUpdate] = {}
 
     def take(self, audited: AuditedRound) -> None:
         """Check one round: its updates are there, and make the model that was voted."""
@@ -95,8 +95,9 @@ class _Verifier:
             self._know(update.digest)
             if len(self._store.get(update.digest)) != len(model):
                 raise VerificationError(f"round {audited.round}: an update of another length than the model")
-            self.rows[audited.round, update.vehicle] = update
         self._check_merge(audited)
+        if self._tables is not None and audited.round:
+            self._tables.check(audited)
         self.updates += len(audited.updates)
         self.paid += audited.paid
         self.last = audited
@@ -134,7 +135,9 @@ class _Verifier:
         self._known.add(f"{digest.hex()}{SUFFIX}")
 
     def check_store(self) -> None:
-        """Every file is what its name says, also those of rounds that were interrupted."""
+        """Every file is what its name says, also those of rounds that were interrupted; tables end here."""
+        if self._tables is not None:
+            self._tables.check_end()
         for name in self._store.names():
             if name in self._known:
                 continue
@@ -159,30 +162,76 @@ def _check_summary(summary: dict[str, Any], found: dict[str, Any]) -> None:
     _compare("summary.json", claims)
 
 
-def _check_table(directory: RunDirectory, rows: dict[tuple[int, int], AuditedUpdate]) -> None:
-    """The table of updates says what the ledger says."""
-    table = directory.read_columns("updates")
-    names = ("samples", "weight", "reputation_before", "reputation_after", "reward", "valid")
-    for number, vehicle, *values in zip(
-        table["round"], table["vehicle"], *(table[name] for name in names), strict=True
-    ):
-        update = rows.pop((number, vehicle), None)
-        where = f"updates.parquet, round {number}, vehicle {vehicle}"
-        if update is None:
-            _compare(where, [("weight", values[1], 0.0), ("reward", values[4], 0.0)])
-            continue
-        expected = (
-            update.samples,
-            update.weight / WEIGHT_TOTAL,
-            update.reputation_before / MILLION,
-            update.reputation_after / MILLION,
-            update.reward / MILLION,
-            update.valid,
-        )
-        _compare(where, list(zip(names, values, expected, strict=True)))
-    if rows:
-        number, vehicle = next(iter(rows))
-        raise VerificationError(f"updates.parquet: round {number}, vehicle {vehicle} is missing")
+class _Tables:
+    """The tables of a finished run, read beside the ledger, a round at a time: they say what it says."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._rows = {
+            name: _RowsByRound(name, directory.read_rows(name)) for name in ("updates", "edge_servers")
+        }
+
+    def check(self, audited: AuditedRound) -> None:
+        """Check the rows of one round."""
+        known = {update.vehicle: update for update in audited.updates}
+        for row in self._rows["updates"].take(audited.round):
+            where = f"updates.parquet, round {audited.round}, vehicle {row['vehicle']}"
+            update = known.pop(row["vehicle"], None)
+            expected = {"weight": 0.0, "reward": 0.0} if update is None else _update_cells(update)
+            _compare(where, [(name, row[name], value) for name, value in expected.items()])
+        if known:
+            raise VerificationError(
+                f"updates.parquet: round {audited.round}, vehicle {next(iter(known))} is missing"
+            )
+        self._check_edge_servers(audited)
+
+    def _check_edge_servers(self, audited: AuditedRound) -> None:
+        columns = edge_server_rows(audited.round, audited.edge_servers)
+        rows = self._rows["edge_servers"].take(audited.round)
+        where = f"edge_servers.parquet, round {audited.round}"
+        _compare(where, [("number of rows", len(rows), len(audited.edge_servers))])
+        for i, row in enumerate(rows):
+            place = f"{where}, edge server {columns['edge_server'][i]}"
+            _compare(place, [(name, row[name], values[i]) for name, values in columns.items()])
+
+    def check_end(self) -> None:
+        """No row is left."""
+        for rows in self._rows.values():
+            rows.check_end()
+
+
+def _update_cells(update: AuditedUpdate) -> dict[str, Any]:
+    return {
+        "samples": update.samples,
+        "weight": update.weight / WEIGHT_TOTAL,
+        "reputation_before": update.reputation_before / MILLION,
+        "reputation_after": update.reputation_after / MILLION,
+        "reward": update.reward / MILLION,
+        "valid": update.valid,
+    }
+
+
+class _RowsByRound:
+    """A table in the order of its rounds."""
+
+    def __init__(self, name: str, rows: Iterator[dict[str, Any]]) -> None:
+        self._name = name
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def take(self, round_number: int) -> list[dict[str, Any]]:
+        """The rows of the round, which is the next one."""
+        taken = []
+        while self._next is not None and self._next["round"] == round_number:
+            taken.append(self._next)
+            self._next = next(self._rows, None)
+        return taken
+
+    def check_end(self) -> None:
+        """No row is left; one that is stands out of order, or is of a round that the ledger does not have."""
+        if self._next is not None:
+            raise VerificationError(
+                f"{self._name}.parquet: a row of round {self._next['round']} has no place"
+            )
 
 
 def _compare(where: str, claims: Iterable[Sequence[Any]]) -> None:

@@ -14,9 +14,11 @@ from typing import Any
 from platoon.errors import VerificationError
 from platoon.ledger.blocks import Block, Header, Result
 from platoon.ledger.chain_log import EMPTY_FOLD, ChainLog, Commit, fold_block
+from platoon.ledger.conduct import Conduct
 from platoon.ledger.contracts import CONTRACTS, ContractSet
 from platoon.ledger.engine import admit_transaction, check_commit, check_header, check_seals
 from platoon.ledger.model import Model, Outcome
+from platoon.ledger.model_stakes import REASONS, STEPS, unpack
 from platoon.ledger.model_training import ModelUpdate, SettledRound
 from platoon.nouns import Address, Digest, EdgeServerId, Tokens, VehicleId
 from platoon.records.committee import discount_unsealed, draw_order, is_committee
@@ -70,6 +72,8 @@ class AuditedRound:
     round: int
     updates: tuple[AuditedUpdate, ...]
     """Ascending by vehicle."""
+    edge_servers: tuple[Conduct, ...]
+    """Those that take part, by id."""
     evidence: int
     model_before: Digest
     model: Digest
@@ -254,6 +258,7 @@ class _Auditor:
                 )
                 for update, weight in zip(updates, weights, strict=True)
             ),
+            edge_servers=self._describe_servers(settled),
             evidence=settled.evidence,
             model_before=settled.model_before,
             model=settled.model,
@@ -265,6 +270,22 @@ class _Auditor:
             checkpoint=commit.checkpoint,
             local_blocks=blocks,
             forks=tuple(sorted({EdgeServerId(seats[server]) for server, _ in self._model.checkpoint.forks})),
+        )
+
+    def _describe_servers(self, settled: SettledRound) -> tuple[Conduct, ...]:
+        assert self._model is not None
+        recorded = [update.edge_server for update in settled.updates]
+        return tuple(
+            Conduct(
+                edge_server=EdgeServerId(self._model.registry.seats[row.edge_server]),
+                updates=recorded.count(row.edge_server),
+                deviation=row.deviation,
+                missed=unpack(row.missed, STEPS),
+                named=unpack(row.is_far + 2 * row.dissents, REASONS),
+                taken=Tokens(row.taken),
+                stake=Tokens(row.stake),
+            )
+            for row in settled.conduct
         )
 
     def _weigh(self, updates: list[ModelUpdate], round_number: int) -> list[int]:
@@ -282,7 +303,7 @@ class _Auditor:
 
 
 def _setup_round(model: Digest) -> SettledRound:
-    return SettledRound(round=0, updates=(), evidence=0, model_before=model, model=model, paid=0)
+    return SettledRound(round=0, updates=(), evidence=0, model_before=model, model=model, paid=0, conduct=())
 
 
 def _compare(contracts: ContractSet, what: str, expected: Outcome, result: Result) -> None:

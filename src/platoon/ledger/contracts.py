@@ -14,30 +14,31 @@ from typing import Any, NamedTuple
 
 from platoon.nouns import Address, Digest
 from platoon.records.abi import Arguments, Decode, compile_codec, compute_selector, compute_topic
-from platoon.records.encoding import compute_contract_address, keccak
+from platoon.records.encoding import WORD, compute_contract_address, keccak
 from platoon.records.transactions import MAX_GAS, Call
 
-CONTRACTS = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing")
+CONTRACTS = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing", "Stakes")
 """In the order of deployment."""
 
 _LINKS = {
     "Escrow": ("Registry", "Token"),
-    "Training": ("Registry", "Escrow"),
+    "Training": ("Registry", "Escrow", "Stakes"),
     "Checkpoint": ("Registry", "Training"),
     "Sealing": ("Registry", "Token", "Checkpoint"),
+    "Stakes": ("Registry", "Token", "Escrow", "Training"),
 }
 """The contracts that a constructor's first arguments must name."""
 _DEPLOY_GAS = 6_000_000
 _BASE_GAS = 400_000
 _ELEMENT_GAS = {
-    "record": (110_000, 0),
-    "score": (30_000, 200),
-    "register": (80_000, 0),
-    "transfer_many": (60_000, 0),
+    "record": 110_000,
+    "score": 200_000,
+    "register": 80_000,
+    "transfer_many": 60_000,
 }
-"""Gas per element of a call's longest array, and per square of their number (a score may close the recording, which
-sorts): above the most costly case that was measured (``tests/ledger/test_limits.py``)."""
-_WHOLE_GAS = {"judge": 25_000_000, "settle": 12_000_000}
+"""Gas per element of a call's longest array (a score's words hold eight scores each, and the first closes the
+recording): above the most costly case that was measured (``tests/ledger/test_contracts.py``)."""
+_WHOLE_GAS = {"judge": 25_000_000, "settle": 16_000_000}
 """Calls whose cost depends on the round's updates, not on their arguments."""
 
 
@@ -51,6 +52,8 @@ class Function(NamedTuple):
     outputs: Arguments | None
     """None where an output's type is not supported (names of the token)."""
     is_view: bool
+    parameters: tuple[str, ...]
+    """Names of the inputs."""
 
 
 class EventType(NamedTuple):
@@ -61,6 +64,8 @@ class EventType(NamedTuple):
     topics: tuple[tuple[str, Decode], ...]
     data_names: tuple[str, ...]
     data: Arguments
+    words: tuple[tuple[str, Decode, int], ...] | None
+    """Name, decoder and place of each value where all are single words; None where one is an array."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,19 +107,28 @@ def _parse_function(contract: str, entry: dict[str, Any]) -> Function:
         outputs = None
     name = str(entry["name"])
     is_view = entry["stateMutability"] in ("view", "pure")
-    return Function(contract, name, compute_selector(name, inputs), inputs, outputs, is_view)
+    parameters = tuple(str(part["name"]) for part in entry["inputs"])
+    return Function(contract, name, compute_selector(name, inputs), inputs, outputs, is_view, parameters)
 
 
 def _parse_event(contract: str, entry: dict[str, Any]) -> tuple[bytes, EventType]:
     inputs = entry["inputs"]
     indexed = tuple((str(part["name"]), compile_codec(part).decode) for part in inputs if part["indexed"])
     plain = [part for part in inputs if not part["indexed"]]
+    data = Arguments(plain)
+    is_flat = all(codec.words == 1 and not codec.is_array for codec in data.codecs)
     event = EventType(
         contract=contract,
         name=str(entry["name"]),
         topics=indexed,
         data_names=tuple(str(part["name"]) for part in plain),
-        data=Arguments(plain),
+        data=data,
+        words=tuple(
+            (str(part["name"]), codec.decode, WORD * i)
+            for i, (part, codec) in enumerate(zip(plain, data.codecs, strict=True))
+        )
+        if is_flat
+        else None,
     )
     return compute_topic(event.name, Arguments(inputs)), event
 
@@ -149,6 +163,7 @@ class ContractSet:
     addresses: dict[str, Address] = field(init=False)
     names: dict[Address, str] = field(init=False)
     _functions: dict[tuple[str, str], Function] = field(init=False, repr=False)
+    _events: dict[tuple[Address, bytes], EventType] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         addresses = {name: compute_contract_address(self.operator, i) for i, name in enumerate(CONTRACTS)}
@@ -160,6 +175,12 @@ class ContractSet:
         object.__setattr__(self, "addresses", addresses)
         object.__setattr__(self, "names", {address: name for name, address in addresses.items()})
         object.__setattr__(self, "_functions", functions)
+        events = {
+            (addresses[name], topic): event
+            for name in CONTRACTS
+            for topic, event in load_artefact(name).events.items()
+        }
+        object.__setattr__(self, "_events", events)
 
     def deployment(self, position: int, arguments: Sequence[Any] = ()) -> Call:
         """The call that deploys contract number ``position`` of the set."""
@@ -213,14 +234,20 @@ class ContractSet:
 
     def decode_log(self, log: Log) -> Event:
         """The event in a log; raises ``ValueError`` for one that no contract of the set emits."""
-        contract = self.names.get(log.address)
-        event = load_artefact(contract).events.get(log.topics[0]) if contract and log.topics else None
-        if event is None or len(log.topics) != 1 + len(event.topics):
+        topics, data = log.topics, log.data
+        event = self._events.get((log.address, topics[0])) if topics else None
+        if event is None or len(topics) != 1 + len(event.topics):
             raise ValueError("a log of no event of the contract set")
-        values = {}
-        for (name, decode), topic in zip(event.topics, log.topics[1:], strict=True):
-            values[name] = decode(topic, 0)
-        values.update(zip(event.data_names, event.data.decode(log.data), strict=True))
+        values = {
+            name: decode(topic, 0) for (name, decode), topic in zip(event.topics, topics[1:], strict=True)
+        }
+        if event.words is None:
+            values.update(zip(event.data_names, event.data.decode(data), strict=True))
+        elif len(data) != WORD * len(event.words):
+            raise ValueError("the data of an event are of another length")
+        else:
+            for name, decode, at in event.words:
+                values[name] = decode(data, at)
         return Event(event.contract, event.name, values)
 
 
@@ -233,8 +260,7 @@ def compute_gas_limit(name: str, arguments: Sequence[Any]) -> int:
     if name in _WHOLE_GAS:
         return _WHOLE_GAS[name]
     longest = max((len(value) for value in arguments if isinstance(value, tuple | list)), default=0)
-    per_element, per_square = _ELEMENT_GAS.get(name, (60_000, 0))
-    limit = _BASE_GAS + longest * (per_element + longest * per_square)
+    limit = _BASE_GAS + longest * _ELEMENT_GAS.get(name, 60_000)
     if limit > MAX_GAS:
         raise ValueError(f"{name} of {longest} elements needs more than {MAX_GAS} gas: send it in parts")
     return limit

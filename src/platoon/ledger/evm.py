@@ -6,6 +6,7 @@ here is a lower bound of what a network charges and is not part of any record.
 """
 
 import re
+from functools import cache
 from typing import NamedTuple
 
 from pyrevm import EVM, CfgEnv, Env
@@ -50,12 +51,9 @@ class Machine:
         assert result is not None  # there is one after every call
         logs = tuple(
             [
-                Log(
-                    address=Address(bytes.fromhex(log.address[2:])),
-                    topics=tuple(log.data[0]),
-                    data=log.data[1],
-                )
+                Log(address=_decode_address(log.address), topics=tuple(topics), data=data)
                 for log in result.logs
+                for topics, data in (log.data,)
             ]
         )
         return Execution(True, "", logs, result.gas_used)
@@ -69,6 +67,11 @@ class Machine:
         except RuntimeError as error:
             raise ValueError(_explain(str(error))) from None
         return output
+
+
+@cache
+def _decode_address(text: str) -> Address:
+    return Address(bytes.fromhex(text[2:]))
 
 
 def _explain(message: str) -> str:

@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 from platoon.ledger.contracts import CONTRACTS, ContractSet, Event
 from platoon.ledger.model_accounts import Escrow, Registry, Rejected, Token
 from platoon.ledger.model_checkpoint import Checkpoint, Sealing
+from platoon.ledger.model_stakes import Stakes
 from platoon.ledger.model_training import SettledRound, Training
 from platoon.nouns import Address, Digest
 from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Payment, Rule, Rules, WeightRule
 from platoon.records.typed_data import Domain
+
+_TOLERANCES = ("mean_tolerance", "single_tolerance")
 
 
 class Outcome(NamedTuple):
@@ -34,14 +37,14 @@ def read_rules(parameters: Sequence[int]) -> Rules:
         rule=Rule(rule),
         weights=WeightRule(weights),
         payment=Payment(payment),
-        **dict(zip(names, numbers, strict=True)),
+        **dict(zip((*names, *_TOLERANCES), numbers, strict=True)),
     )
 
 
 def write_rules(rules: Rules) -> tuple[int, ...]:
     """The rules as the contract's constructor takes them."""
     names = ("rule", "weights", "payment", "beta", "rho_min", "start", "threshold", "penalty")
-    return tuple(int(getattr(rules, name)) for name in (*names, "pool", "base", "bonus"))
+    return tuple(int(getattr(rules, name)) for name in (*names, "pool", "base", "bonus", *_TOLERANCES))
 
 
 def read_committee(parameters: Sequence[int], reward: int) -> CommitteeRules:
@@ -66,7 +69,7 @@ class Model:
         """
         operator, addresses = contracts.operator, contracts.addresses
         given = dict(zip(CONTRACTS, constructors, strict=True))
-        publisher, initial, parameters = given["Training"][2:]
+        publisher, initial, parameters = given["Training"][3:]
         self.registry = Registry(operator=operator)
         self.token = Token(operator=operator)
         self.escrow = Escrow(
@@ -76,12 +79,21 @@ class Model:
             registry=self.registry,
             token=self.token,
         )
+        self.stakes = Stakes(
+            address=addresses["Stakes"],
+            training=addresses["Training"],
+            share=given["Stakes"][4],
+            registry=self.registry,
+            token=self.token,
+            escrow=addresses["Escrow"],
+        )
         self.training = Training(
             address=addresses["Training"],
             task=Domain(chain_id=chain_id, contract=addresses["Training"]).separator,
             publisher=publisher,
             registry=self.registry,
             escrow=self.escrow,
+            stakes=self.stakes,
             rules=read_rules(parameters),
             model=Digest(initial),
         )
@@ -117,9 +129,13 @@ class Model:
     def _collect_handlers(self) -> dict[tuple[str, str], Callable[..., list[Event]]]:
         token, escrow, training = self.token, self.escrow, self.training
         checkpoint, sealing = self.checkpoint, self.sealing
+        stakes = self.stakes
 
         def withdraw(sender: Address) -> list[Event]:
             return escrow.withdraw(sender, {training.address: training.closed})
+
+        def withdraw_stake(sender: Address) -> list[Event]:
+            return stakes.withdraw(sender, is_closed=training.closed)
 
         return {
             ("Registry", "register"): self.registry.register,
@@ -134,6 +150,9 @@ class Model:
             ("Escrow", "fund"): escrow.fund,
             ("Escrow", "pay"): escrow.pay,
             ("Escrow", "withdraw"): withdraw,
+            ("Stakes", "deposit"): stakes.deposit,
+            ("Stakes", "settle"): stakes.settle,
+            ("Stakes", "withdraw"): withdraw_stake,
             ("Training", "record"): training.record,
             ("Training", "commit_probe"): training.commit_probe,
             ("Training", "score"): training.score,

@@ -10,19 +10,24 @@ from typing import Any
 
 from platoon.ledger.contracts import Event
 from platoon.ledger.model_accounts import VEHICLE, Escrow, Registry, require
+from platoon.ledger.model_stakes import Stakes
 from platoon.nouns import MILLION, Address, Digest
 from platoon.records.abi import Arguments
 from platoon.records.encoding import EMPTY_DIGEST, keccak
+from platoon.records.lanes import LANES, unpack_lanes, unpack_scores
 from platoon.records.rules import (
     MAX_SAMPLES,
     MAX_UPDATES,
+    MIN_SCORERS,
     Rule,
     Rules,
+    compute_deviation,
     compute_lower_median,
     compute_next_reputation,
     compute_quorum,
     compute_rewards,
     has_majority,
+    is_far,
     is_merged,
     is_valid,
 )
@@ -66,6 +71,25 @@ class ModelUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conduct:
+    """What an edge server did in a round."""
+
+    edge_server: Address
+    deviation: int | None
+    """Mean distance of its scores from the medians, ppm; None where it did not score."""
+    is_far: bool
+    """Its scores lie far off the medians."""
+    dissents: bool
+    """It voted another model than the elected."""
+    missed: int
+    """Steps it was absent from: 1 record, 2 score, 4 vote, or their sum."""
+    taken: int = 0
+    """Of its stake."""
+    stake: int = 0
+    """Left after the round."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettledRound:
     """A round as it was settled."""
 
@@ -76,6 +100,8 @@ class SettledRound:
     model_before: Digest
     model: Digest
     paid: int
+    conduct: tuple[Conduct, ...]
+    """Of the edge servers that take part, by seat."""
 
 
 @dataclass(kw_only=True)
@@ -91,6 +117,8 @@ class OpenRound:
     scores: dict[Address, tuple[int, ...]] = field(default_factory=dict)
     """By edge server: the evidence, then the scores."""
     evidence: int = 0
+    deviations: dict[Address, tuple[int, int]] = field(default_factory=dict)
+    """By edge server that scored: mean and largest distance from the medians, ppm."""
     votes: dict[Address, Digest] = field(default_factory=dict)
     """In the order of voting."""
     final: bool = False
@@ -107,6 +135,7 @@ class Training:
     publisher: Address
     registry: Registry
     escrow: Escrow
+    stakes: Stakes
     rules: Rules
     model: Digest
     closed: bool = False
@@ -156,11 +185,9 @@ class Training:
         self.probes[sender] = digest
         return [Event("Training", "ProbeCommitted", {"edge_server": sender, "digest": digest})]
 
-    def score(
-        self, sender: Address, round_number: int, updates: Digest, values: Sequence[int], evidence: int
-    ) -> list[Event]:
+    def score(self, sender: Address, round_number: int, updates: Digest, words: Sequence[int]) -> list[Event]:
         """One edge server's judgement of all updates."""
-        require(len(values) <= MAX_UPDATES, "reverted")
+        require(len(words) <= MAX_UPDATES // LANES + 1, "reverted")
         self._enter(sender, round_number)
         require(self.rules.rule is not Rule.NONE, "nothing is scored")
         require(sender in self.probes, "no probe committed")
@@ -168,9 +195,12 @@ class Training:
         require(closed.phase is Phase.SCORING, "scoring is over")
         require(sender not in closed.scores, "scored before")
         require(updates == closed.updates_digest, "other updates")
-        require(len(values) > 0 and len(values) == len(closed.updates), "number of scores")
-        require(evidence <= MILLION, "evidence out of bounds")
-        require(all(-MILLION <= value <= MILLION for value in values), "score out of bounds")
+        count, lanes = len(closed.updates), unpack_lanes(words)
+        require(count > 0 and len(words) == count // LANES + 1, "number of scores")
+        require(not any(lanes[count + 1 :]), "number of scores")
+        require(lanes[0] <= MILLION, "evidence out of bounds")
+        require(all(lane <= 2 * MILLION for lane in lanes), "score out of bounds")
+        values, evidence = unpack_scores(words, count)
         self.open = closed
         closed.scores[sender] = (evidence, *values)
         scored = {"round": round_number, "edge_server": sender, "evidence": evidence}
@@ -181,14 +211,23 @@ class Training:
         self._enter(sender, round_number)
         events, closed = self._close_recording()
         require(closed.phase is Phase.SCORING, "judged before")
-        scorers = [server for server in closed.scores if server in self.registry.active]
+        active = self.registry.active
+        scorers = [server for server in self.registry.seats if server in closed.scores and server in active]
         medians: list[int] | None = None
         if self.rules.rule is not Rule.NONE and closed.updates:
-            require(len(scorers) >= compute_quorum(len(self.registry.active)), "scores lack a quorum")
+            require(len(scorers) >= compute_quorum(len(active)), "scores lack a quorum")
             columns = zip(*(closed.scores[server] for server in scorers), strict=True)
             medians = [compute_lower_median(column) for column in columns]
         self.open = closed
         closed.evidence = medians[0] if medians else 0
+        if medians:
+            closed.deviations = {
+                server: compute_deviation(closed.scores[server][1:], medians[1:]) for server in scorers
+            }
+            seats = sum(1 << self.registry.seats[server] for server in scorers)
+            means = tuple(mean for mean, _ in closed.deviations.values())
+            values = {"round": round_number, "scorers": seats, "values": means}
+            events.append(Event("Training", "Deviations", values))
         for i, vehicle in enumerate(sorted(closed.updates)):
             closed.updates[vehicle] = self._verdict(
                 closed.updates[vehicle], medians[i + 1] if medians else None
@@ -224,18 +263,23 @@ class Training:
         require(round_number < _MAX_ROUND, "no round left")
         updates = self._settle_updates([self.open.updates[vehicle] for vehicle in sorted(self.open.updates)])
         paid = sum(update.reward for update in updates)
+        elected = model if model is not None else self.model
+        conduct = self._describe_conduct(elected)
         payments: list[Event] = []
         if paid > 0:
             earners = [update for update in updates if update.reward > 0]
             receivers, amounts = [u.vehicle for u in earners], [u.reward for u in earners]
             payments = self.escrow.pay(self.address, receivers, amounts)
+        before = dict(self.stakes.left)
+        naming = self._name(round_number, conduct)
         settled = SettledRound(
             round=round_number,
             updates=tuple(updates),
             evidence=self.open.evidence,
             model_before=self.model,
-            model=model if model is not None else self.model,
+            model=elected,
             paid=paid,
+            conduct=tuple(_price(row, before, self.stakes.left) for row in conduct),
         )
         self.reputations.update({update.vehicle: update.after for update in updates})
         self.model = settled.model
@@ -243,7 +287,7 @@ class Training:
         self.settled.append(settled)
         standings = [_describe_standing(round_number, update) for update in updates]
         end = Event("Training", "Settled", {"round": round_number, "model": self.model, "paid": paid})
-        return [*standings, *payments, end]
+        return [*standings, *payments, *naming, end]
 
     def close(self, sender: Address) -> list[Event]:
         """The publisher ends the task."""
@@ -310,6 +354,34 @@ class Training:
         votes = [vote for server, vote in self.open.votes.items() if server in active]
         return next((vote for vote in votes if self._is_elected(vote)), None)
 
+    def _describe_conduct(self, elected: Digest) -> list[Conduct]:
+        """Who took which part in the round; nothing to score and nothing to vote are no absence."""
+        now, active = self.open, self.registry.active
+        scored = self.rules.rule is not Rule.NONE and bool(now.updates)
+        judged = len(now.deviations) >= MIN_SCORERS
+        return [
+            Conduct(
+                edge_server=server,
+                deviation=now.deviations[server][0] if server in now.deviations else None,
+                is_far=judged and server in now.deviations and is_far(self.rules, *now.deviations[server]),
+                dissents=now.votes.get(server, elected) != elected,
+                missed=(server not in now.recorded_by)
+                + 2 * (scored and server not in now.scores)
+                + 4 * (bool(now.votes) and server not in now.votes),
+            )
+            for server in self.registry.seats
+            if server in active
+        ]
+
+    def _name(self, round_number: int, conduct: Sequence[Conduct]) -> list[Event]:
+        """Has Stakes name whoever went astray or was absent."""
+        bits = [0] * 5
+        for row in conduct:
+            flags = (row.is_far, row.dissents, row.missed & 1, row.missed >> 1 & 1, row.missed >> 2 & 1)
+            for i, flag in enumerate(flags):
+                bits[i] |= bool(flag) << self.registry.seats[row.edge_server]
+        return self.stakes.settle(self.address, round_number, *bits) if any(bits) else []
+
     def _settle_updates(self, updates: Sequence[ModelUpdate]) -> list[ModelUpdate]:
         before = [self.reputation(update.vehicle) for update in updates]
         rewards = compute_rewards(
@@ -328,6 +400,11 @@ class Training:
         return compute_next_reputation(
             self.rules, reputation, score=update.score or 0, valid=update.valid, evidence=self.open.evidence
         )
+
+
+def _price(row: Conduct, before: dict[Address, int], after: dict[Address, int]) -> Conduct:
+    left = after.get(row.edge_server, 0)
+    return replace(row, taken=before.get(row.edge_server, 0) - left, stake=left)
 
 
 def _describe_verdict(round_number: int, update: ModelUpdate) -> Event:

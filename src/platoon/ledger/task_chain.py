@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from platoon.ledger.blocks import Result
+from platoon.ledger.conduct import Conduct, ConductBook
 from platoon.ledger.contracts import ContractSet, Event
 from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt
 from platoon.ledger.model import read_committee, read_rules, write_committee, write_rules
 from platoon.nouns import (
+    MILLION,
     Address,
     Digest,
     EdgeServerId,
@@ -30,6 +32,7 @@ from platoon.nouns import (
 from platoon.records.abi import Arguments
 from platoon.records.committee import CommitteeRules
 from platoon.records.encoding import EMPTY_DIGEST, keccak
+from platoon.records.lanes import pack_scores
 from platoon.records.local_block import LocalBlock, compute_record_digests
 from platoon.records.merkle import compute_proof
 from platoon.records.rules import MAX_EDGE_SERVERS, MAX_TOKENS, Payment, Rule, Rules, WeightRule
@@ -41,12 +44,14 @@ from platoon.scenario import Scenario
 __all__ = [
     "Call",
     "Calls",
+    "Conduct",
     "Ground",
     "LocalTip",
     "Participants",
     "Receipt",
     "RecordedUpdate",
     "Rules",
+    "Stake",
     "TaskChain",
     "compute_rules",
     "compute_updates_digest",
@@ -134,6 +139,18 @@ class Participants:
     """By id."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stake:
+    """What every edge server deposits at setup, from tokens of its own."""
+
+    tokens: Tokens = _NOTHING
+    share: int = 100_000
+    """Of the deposit, taken whenever the edge server is named, ppm."""
+
+
+_NO_STAKE = Stake()
+
+
 def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, threshold: float) -> Rules:
     """The integer rules that a scenario and a method give; ``threshold`` is the score's Q_min, resolved."""
     trust, reward = scenario.trust, scenario.reward
@@ -150,6 +167,8 @@ def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, thre
         pool=to_ppm(reward.pool_tokens),
         base=to_ppm(reward.base_tokens),
         bonus=to_ppm(reward.bonus_tokens),
+        mean_tolerance=to_ppm(scenario.stake.mean_tolerance),
+        single_tolerance=to_ppm(scenario.stake.single_tolerance),
     )
 
 
@@ -186,7 +205,7 @@ class Calls:
         if len(values) != len(updates):
             raise ValueError(f"{len(values)} scores for {len(updates)} updates")
         digest = compute_updates_digest(updates)
-        return self.contracts.call("Training", "score", round, digest, list(values), evidence)
+        return self.contracts.call("Training", "score", round, digest, pack_scores(values, evidence))
 
     def judge(self, round: int) -> Call:
         """Has the contract take the medians and give the verdicts."""
@@ -244,6 +263,10 @@ class Calls:
         """The publisher takes back what the escrow of a closed task still holds."""
         return self.contracts.call("Escrow", "withdraw")
 
+    def withdraw_stake(self) -> Call:
+        """An edge server takes back what is left of its stake in a closed task."""
+        return self.contracts.call("Stakes", "withdraw")
+
     def revoke(self, account: Address) -> Call:
         """The operator ends an account's part for good."""
         return self.contracts.call("Registry", "revoke", account)
@@ -279,7 +302,10 @@ class TaskChain:
         )
         """Rules of the committees that seal local blocks."""
         self._tips = {address: self._read_tip(address) for address in self._seats}
-        self._rounds: dict[int, dict[Address, RecordedUpdate]] = {}
+        self._rounds: dict[int, dict[Address, dict[str, Any]]] = {}
+        """Fields of a ``RecordedUpdate`` by vehicle, of the open round and the one before."""
+        self._described: dict[int, tuple[RecordedUpdate, ...]] = {}
+        self._conduct = ConductBook(self._seats, self._read_stakes)
         self._last_round = 0
         self._reputations: Ints = np.empty(0, dtype=np.int64)
         self._reputations_head: Digest | None = None
@@ -300,25 +326,28 @@ class TaskChain:
         probes: Sequence[Digest],
         committee: CommitteeRules | None = None,
         sealing: Tokens = _NOTHING,
+        stake: Stake = _NO_STAKE,
         at: Instant = _BEGINNING,
         connect: Connect | None = None,
     ) -> "TaskChain":
-        """Set a task up in a new file: contracts, registrations, escrow, committed probe sets (one per edge server,
-        none where nothing is scored). ``sealing``: the budget for local blocks, beside the escrow. Nothing is
-        durable before the first ``commit``.
+        """Set a task up in a new file: contracts, registrations, escrow, stakes, committed probe sets (one per edge
+        server, none where nothing is scored). ``sealing``: the budget for local blocks, beside the escrow. Nothing
+        is durable before the first ``commit``.
 
         Raises:
             ValueError: parameters out of bounds, or accounts that are not distinct.
         """
-        _check_participants(participants, Tokens(escrow + sealing))
+        _check_participants(participants, Tokens(escrow + sealing), stake)
+        if probes and len(probes) != len(participants.edge_servers):
+            raise ValueError(f"{len(probes)} probe sets for {len(participants.edge_servers)} edge servers")
         log = EmbeddedLedger.create(path, chain_id=chain_id, sealers=participants.edge_servers)
         ledger = connect(log) if connect is not None else log
-        training = (model, write_rules(rules))
         setup = _setup(
             participants,
-            training,
+            (model, write_rules(rules)),
             committee=committee or CommitteeRules(),
             funds=(escrow, sealing),
+            stake=stake,
             probes=probes,
             chain_id=chain_id,
         )
@@ -416,8 +445,14 @@ class TaskChain:
     def updates(self, round: int) -> tuple[RecordedUpdate, ...]:
         """The recorded updates of the open round or the one before, in the contract's order, with verdicts,
         reputations and payments as far as they have come."""
-        taken = self._rounds.get(round, {})
-        return tuple(taken[address] for address in sorted(taken))
+        if round not in self._described:
+            taken = self._rounds.get(round, {})
+            self._described[round] = tuple([RecordedUpdate(**taken[address]) for address in sorted(taken)])
+        return self._described[round]
+
+    def conduct(self, round: int) -> tuple[Conduct, ...]:
+        """What each edge server did in a settled round, by id: the last settled one, or the one before."""
+        return self._conduct.rows(round)
 
     def ground(self, vehicles: Sequence[Address]) -> Ground:
         """What the local blocks of the open round stand on; ``vehicles``: those whose updates they hold."""
@@ -454,6 +489,12 @@ class TaskChain:
             edge_server=edge_server, height=height, digest=Digest(digest), unsealed=unsealed, forked=forked
         )
 
+    def _read_stakes(self) -> dict[Address, int]:
+        """What each edge server that takes part has at stake."""
+        seats, active = self._view("Registry", "members")
+        stakes = self._view("Stakes", "stakes", seats)[0]
+        return {Address(seat): stakes[i] for i, seat in enumerate(seats) if active >> i & 1}
+
     def _view_fleet(self, contract: str, name: str) -> Ints:
         batches = [self.vehicles[i : i + _VIEW_BATCH] for i in range(0, len(self.vehicles), _VIEW_BATCH)]
         return np.array(
@@ -463,30 +504,32 @@ class TaskChain:
     # ---- folding events -----------------------------------------------------------------------------------------
 
     def _take(self, events: Sequence[Event]) -> None:
+        self._conduct.take(events)
+        self._described.clear()
         self._record([event.values for event in events if event.name == "Recorded"])
         for _, name, values in events:
             if name == "Verdict":
-                score = values["score"] if self.rules.rule is not Rule.NONE else None
-                self._change(values, score=score, valid=values["valid"], merged=values["merged"])
+                update = self._rounds[values["round"]][values["vehicle"]]
+                update["score"] = values["score"] if self.rules.rule is not Rule.NONE else None
+                update["valid"], update["merged"] = values["valid"], values["merged"]
             elif name == "Judged" and values["scorers"]:
-                taken = self._rounds[values["round"]]
-                for address, update in taken.items():
-                    taken[address] = replace(update, evidence=values["evidence"])
+                for update in self._rounds[values["round"]].values():
+                    update["evidence"] = values["evidence"]
             elif name == "Anchored":
                 self._anchor(values)
             elif name == "Forked":
                 tip = self._tips[values["edge_server"]]
                 self._tips[values["edge_server"]] = replace(tip, forked=True)
             elif name == "Standing":
-                if self._reputations_head is not None:
-                    self._reputations[self._ids[values["vehicle"]]] = values["now"]
-                self._change(
-                    values,
-                    reputation_before=values["before"],
-                    probation=self._is_probation(values["before"]),
-                    reputation_after=values["now"],
-                    reward=Tokens(values["reward"]),
-                )
+                self._take_standing(values)
+
+    def _take_standing(self, values: dict[str, Any]) -> None:
+        update = self._rounds[values["round"]][values["vehicle"]]
+        update["reputation_before"], update["reputation_after"] = values["before"], values["now"]
+        update["probation"] = self._is_probation(values["before"])
+        update["reward"] = Tokens(values["reward"])
+        if self._reputations_head is not None:
+            self._reputations[update["vehicle"]] = values["now"]
 
     def _record(self, recorded: Sequence[dict[str, Any]]) -> None:
         if not recorded:
@@ -496,15 +539,15 @@ class TaskChain:
         reputations = self._view("Training", "reputations", [values["vehicle"] for values in recorded])[0]
         for values, reputation in zip(recorded, reputations, strict=True):
             address = Address(values["vehicle"])
-            self._rounds.setdefault(values["round"], {})[address] = RecordedUpdate(
-                vehicle=self._ids[address],
-                address=address,
-                edge_server=self._seats[values["edge_server"]],
-                digest=values["digest"],
-                samples=values["samples"],
-                reputation_before=reputation,
-                probation=self._is_probation(reputation),
-            )
+            self._rounds.setdefault(values["round"], {})[address] = {
+                "vehicle": self._ids[address],
+                "address": address,
+                "edge_server": self._seats[values["edge_server"]],
+                "digest": values["digest"],
+                "samples": values["samples"],
+                "reputation_before": reputation,
+                "probation": self._is_probation(reputation),
+            }
 
     def _anchor(self, values: dict[str, Any]) -> None:
         address, sealed = values["edge_server"], values["sealed"]
@@ -516,20 +559,15 @@ class TaskChain:
                 digest=Digest(values["digest"]),
                 unsealed=tip.unsealed + (not sealed),
             )
-        taken = self._rounds.get(values["round"], {})
-        for vehicle, update in taken.items():
-            if update.edge_server == self._seats[address]:
-                taken[vehicle] = replace(update, sealed=sealed)
+        for update in self._rounds.get(values["round"], {}).values():
+            if update["edge_server"] == self._seats[address]:
+                update["sealed"] = sealed
 
     def _is_probation(self, reputation: int) -> bool:
         return self.rules.rule is Rule.DEFAULT and reputation < self.rules.rho_min
 
-    def _change(self, values: dict[str, Any], **changes: Any) -> None:
-        updates = self._rounds[values["round"]]
-        updates[values["vehicle"]] = replace(updates[values["vehicle"]], **changes)
 
-
-def _check_participants(participants: Participants, escrow: Tokens) -> None:
+def _check_participants(participants: Participants, escrow: Tokens, stake: Stake) -> None:
     servers = [account.address for account in participants.edge_servers]
     everybody = [
         participants.operator.address,
@@ -543,6 +581,12 @@ def _check_participants(participants: Participants, escrow: Tokens) -> None:
         raise ValueError(f"{len(servers)} edge servers: allowed: 1 to {MAX_EDGE_SERVERS}")
     if not 0 <= escrow <= MAX_TOKENS:
         raise ValueError(f"escrow of {escrow}: allowed: 0 to {MAX_TOKENS}")
+    if not (stake.tokens >= 0 and escrow + len(servers) * stake.tokens <= MAX_TOKENS):
+        raise ValueError(
+            f"a stake of {stake.tokens}: allowed with this escrow: 0 to what keeps all below 2^63"
+        )
+    if not 0 <= stake.share <= MILLION:
+        raise ValueError(f"a share of {stake.share} of the stake: allowed: 0 to {MILLION} ppm")
 
 
 def _setup(
@@ -551,6 +595,7 @@ def _setup(
     *,
     committee: CommitteeRules,
     funds: tuple[Tokens, Tokens],
+    stake: Stake,
     probes: Sequence[Digest],
     chain_id: int,
 ) -> list[bytes]:
@@ -562,9 +607,10 @@ def _setup(
         (),
         (),
         (at["Registry"], at["Token"], publisher.address),
-        (at["Registry"], at["Escrow"], publisher.address, *training),
+        (at["Registry"], at["Escrow"], at["Stakes"], publisher.address, *training),
         (at["Registry"], at["Training"], write_committee(committee)),
         (at["Registry"], at["Token"], at["Checkpoint"], publisher.address, committee.reward),
+        (at["Registry"], at["Token"], at["Escrow"], at["Training"], stake.share),
     )
     servers = [account.address for account in participants.edge_servers]
     fleet = participants.vehicles
@@ -577,6 +623,7 @@ def _setup(
             for i in range(0, len(fleet), _BATCH)
         ),
         contracts.call("Token", "mint", publisher.address, sum(funds)),
+        *(contracts.call("Token", "mint", server, stake.tokens) for server in servers if stake.tokens),
         contracts.call("Token", "close_minting"),
         contracts.call("Escrow", "bind", at["Training"]),
     ]
@@ -594,7 +641,14 @@ def _setup(
     signed += [
         sign_transaction(publisher, call, nonce=i, chain_id=chain_id) for i, call in enumerate(funding)
     ]
-    for account, probe in zip(participants.edge_servers, probes, strict=bool(probes)):
-        call = contracts.call("Training", "commit_probe", probe)
-        signed.append(sign_transaction(account, call, nonce=0, chain_id=chain_id))
+    deposits = [
+        contracts.call("Token", "approve", at["Stakes"], stake.tokens),
+        contracts.call("Stakes", "deposit", stake.tokens),
+    ]
+    for i, account in enumerate(participants.edge_servers):
+        own = [contracts.call("Training", "commit_probe", probes[i])] if probes else []
+        own += deposits if stake.tokens else []
+        signed += [
+            sign_transaction(account, call, nonce=nonce, chain_id=chain_id) for nonce, call in enumerate(own)
+        ]
     return signed

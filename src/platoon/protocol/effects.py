@@ -146,7 +146,14 @@ class LocalGround:
     """Whose reputations are asked for."""
 
 
-Question = Reputations | Verdicts | EscrowLeft | ModelDigest | LocalGround
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConductOf:
+    """What each edge server did in a settled round, by id: tuple of ``platoon.ledger.task_chain.Conduct``."""
+
+    round: int
+
+
+Question = Reputations | Verdicts | EscrowLeft | ModelDigest | LocalGround | ConductOf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from platoon.errors import HaltedError
 from platoon.nouns import MILLION, EdgeServerId, Instant, Ints, Outcomes, SignedUpdate, Tokens, VehicleId
 from platoon.protocol.checks import check_transaction, check_update
 from platoon.protocol.effects import (
+    ConductOf,
     Consult,
     EscrowLeft,
     Forecast,
@@ -191,18 +192,20 @@ def merge(rules: TaskRules, judged: Judged) -> Steps[Merged]:
 
 
 def settle(rules: TaskRules, merged: Merged) -> Steps[Settled]:
-    """Phase 6: the contracts move reputations and pay rewards."""
+    """Phase 6: the contracts move reputations, pay rewards, and name edge servers that judged falsely."""
     cohort = merged.judged.recorded.arrivals.cohort
     now = yield from _lead(rules, merged.now, cohort.round, SettleRequest(round=cohort.round))
     reputations = yield Consult(question=Reputations())
     escrow_left = yield Consult(question=EscrowLeft())
     settled = yield Consult(question=Verdicts(round=cohort.round))
+    conduct = yield Consult(question=ConductOf(round=cohort.round))
     return Settled(
         merged=merged,
         now=now,
         reputations=reputations,
         paid={update.vehicle: Tokens(update.reward) for update in settled},
         escrow_left=escrow_left,
+        conduct=conduct,
     )
 
 
@@ -281,6 +284,7 @@ def _ask_edge_servers(
 def _lead(rules: TaskRules, now: Instant, round_number: int, request: Request) -> Steps[Instant]:
     """Have one edge server close a step: the round's leader, or whoever comes next where that one is silent
     or its transaction is refused."""
+    refusal = "nobody answered"
     for server in leader_order(rules, round_number):
         gathered, transactions = yield from _ask_edge_servers(rules, now, {server: request})
         now = gathered.now
@@ -290,7 +294,11 @@ def _lead(rules: TaskRules, now: Instant, round_number: int, request: Request) -
         now = _later(now, submitted)
         if all(receipt.ok for receipt in submitted.receipts):
             return now
-    raise HaltedError(f"round {round_number}: no edge server could close the step {type(request).__name__}")
+        refusal = next(receipt.error for receipt in submitted.receipts if not receipt.ok)
+    raise HaltedError(
+        f"round {round_number}: no edge server could close the step {type(request).__name__} ({refusal}); "
+        "nothing of this round counts, and resume goes on from the last one"
+    )
 
 
 def _later(now: Instant, submitted: Submitted) -> Instant:

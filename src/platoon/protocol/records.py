@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from platoon.ledger.task_chain import RecordedUpdate
+from platoon.ledger.task_chain import Conduct, RecordedUpdate
 from platoon.nouns import Digest, Forecasts, Instant, Ints, SignedUpdate, Tokens, VehicleId
 from platoon.protocol.messages import UpdateReply
 
@@ -84,6 +84,8 @@ class Settled:
     """(N,) after the round, ppm."""
     paid: Mapping[VehicleId, Tokens]
     escrow_left: Tokens
+    conduct: tuple[Conduct, ...]
+    """What each edge server did in the round, by id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,17 +7,38 @@ Source: Ethereum yellow paper, appendix B (RLP) and section 7 (contract addresse
 """
 
 import hashlib
+import threading
+from importlib import import_module
 from typing import Any
-
-from Crypto.Hash.keccak import Keccak_Hash
 
 from platoon.nouns import Address, Digest
 
+_FFI: Any = import_module("cffi").FFI()
+_KECCAK: Any = import_module("Crypto.Hash.keccak")
+"""pycryptodome's module; its C functions are called directly (see ``_Sponge``)."""
 EMPTY_DIGEST = Digest(bytes(32))
 WORD = 32
 """Bytes in a word of the EVM."""
 _MAX_DEPTH = 8
 """Lists within lists that a decoder follows; no record nests deeper than 2."""
+
+
+class _Sponge(threading.local):
+    """One thread's state of the hash, used again for every call: making pycryptodome's object anew costs five times
+    the hash of a short record (``bench/ledger.py``)."""
+
+    def __init__(self) -> None:
+        self._owner = _KECCAK.Keccak_Hash(b"", 32, False)
+        output = _FFI.new("uint8_t[]", 32)
+        self.parts: tuple[Any, Any, Any] = (self._owner._state.get(), output, _FFI.buffer(output))
+
+
+_SPONGE = _Sponge()
+_ABSORB: Any = _KECCAK._raw_keccak_lib.keccak_absorb
+_SQUEEZE: Any = _KECCAK._raw_keccak_lib.keccak_digest
+_RESET: Any = _KECCAK._raw_keccak_lib.keccak_reset
+_PADDING = 1
+"""Of Keccak as Ethereum uses it; SHA-3 pads with 6."""
 
 
 def keccak(data: bytes) -> Digest:
@@ -26,7 +47,10 @@ def keccak(data: bytes) -> Digest:
     >>> keccak(b"").hex()[:16]
     'c5d2460186f7233c'
     """
-    return Digest(Keccak_Hash(data, 32, False).digest())
+    state, output, digest = _SPONGE.parts
+    if _RESET(state) or _ABSORB(state, data, len(data)) or _SQUEEZE(state, output, 32, _PADDING):
+        raise RuntimeError("keccak failed")
+    return Digest(digest[:])
 
 
 def compute_content_digest(data: bytes) -> Digest:

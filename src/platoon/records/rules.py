@@ -17,6 +17,8 @@ MAX_EDGE_SERVERS = 64
 MAX_UPDATES = 128
 """Updates of one round at most."""
 MAX_SAMPLES = 2**32 - 1
+MIN_SCORERS = 3
+"""Of fewer edge servers, a median says nothing about who of them is right, and nobody is named for scores."""
 MAX_TOKENS = 2**63 - 1
 
 
@@ -72,6 +74,10 @@ class Rules:
     """R_base of eq. 6, 10^-6 token."""
     bonus: int = 0
     """R_bonus of eq. 6, 10^-6 token."""
+    mean_tolerance: int = 300_000
+    """An edge server is named whose scores of a round are farther off the medians than this on average, ppm."""
+    single_tolerance: int = 1_000_000
+    """Or on any one update, ppm."""
 
     def __post_init__(self) -> None:
         for name in ("beta", "rho_min", "start", "penalty"):
@@ -83,6 +89,9 @@ class Rules:
             raise ValueError(
                 "start = 0: without scores and with trust weights nobody would ever have a weight"
             )
+        for name in ("mean_tolerance", "single_tolerance"):
+            if not 0 <= getattr(self, name) <= 2 * MILLION:
+                raise ValueError(f"{name} = {getattr(self, name)}: allowed: 0 to {2 * MILLION} ppm")
         for name in ("pool", "base", "bonus"):
             if not 0 <= getattr(self, name) <= MAX_TOKENS:
                 raise ValueError(f"{name} = {getattr(self, name)}: allowed: 0 to {MAX_TOKENS}")
@@ -109,6 +118,21 @@ def compute_lower_median(values: Sequence[int]) -> int:
     2
     """
     return sorted(values)[(len(values) - 1) // 2]
+
+
+def compute_deviation(scores: Sequence[int], medians: Sequence[int]) -> tuple[int, int]:
+    """How far an edge server's scores of a round are off the medians: on average (floor), and at most.
+
+    >>> compute_deviation([900_000, 100_000], [800_000, 150_000])
+    (75000, 100000)
+    """
+    apart = [abs(score - median) for score, median in zip(scores, medians, strict=True)]
+    return sum(apart) // len(apart), max(apart)
+
+
+def is_far(rules: Rules, mean: int, largest: int) -> bool:
+    """Whether an edge server that scores so far off the medians is named."""
+    return mean > rules.mean_tolerance or largest > rules.single_tolerance
 
 
 def is_valid(rules: Rules, score: int) -> bool:
