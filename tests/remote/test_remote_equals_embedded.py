@@ -36,6 +36,9 @@ def views(chain: TaskChain) -> list[Call]:
         call("Escrow", "available"),
         call("Training", "reputations", fleet),
         call("Token", "balances", fleet),
+        call("Token", "balanceOf", chain.ledger.contracts.addresses["Sealing"]),
+        call("Checkpoint", "tips", [tip.edge_server for tip in chain.local_tips()]),
+        *(call("Checkpoint", "anchored", tip.edge_server, 1) for tip in chain.local_tips()),
     ]
 
 
