@@ -36,6 +36,9 @@ def views(chain: TaskChain) -> list[Call]:
         call("Escrow", "available"),
         call("Training", "reputations", fleet),
         call("Token", "balances", fleet),
+        call("Token", "balanceOf", chain.ledger.contracts.addresses["Sealing"]),
+        call("Checkpoint", "tips", [tip.edge_server for tip in chain.local_tips()]),
+        *(call("Checkpoint", "anchored", tip.edge_server, 1) for tip in chain.local_tips()),
     ]
 
 
@@ -96,7 +99,7 @@ def refused_calls(town: Town) -> list[tuple[Account, Call]]:
         (town.stranger, call("Escrow", "fund", 1)),
         (town.stranger, call("Token", "transfer", server.address, 1)),
         (town.operator, call("Registry", "register", 2, [town.vehicles[0].address])),
-        (server, call("Training", "score", 1, town.update(0).digest, [], 2**256 - 1)),
+        (server, call("Training", "score", 1, town.update(0).digest, [2**256 - 1])),
     ]
 
 
