@@ -277,10 +277,11 @@ def test_a_resumed_run_finds_what_it_had_sent(town: Town, twin_town: Town, site:
 
 def test_another_run_with_the_same_accounts_is_refused(town: Town, site: Site) -> None:
     """Somebody else used the same key for the same nonce: no waiting helps, and it says so at once."""
-    foreign = sign_transaction(town.servers[0], town.chain.calls.record(1, []), nonce=1, chain_id=7400)
+    nonce = town.chain.ledger.nonce(town.servers[0].address)
+    foreign = sign_transaction(town.servers[0], town.chain.calls.record(1, []), nonce=nonce, chain_id=7400)
     site.chain.make_request("eth_sendRawTransaction", ["0x" + foreign.hex()])
     with pytest.raises(
-        UserError, match=r"another transaction number 1 of 0x[0-9a-f]{40}: another run uses the same"
+        UserError, match=rf"another transaction number {nonce} of 0x[0-9a-f]{{40}}: another run uses the same"
     ):
         town.record(0, town.update(0))
     assert site.time.now < 10.0
@@ -341,12 +342,13 @@ def test_a_chain_that_does_something_else_halts(town: Town, site: Site, forge, w
 def test_what_cannot_be_part_of_the_chain_is_never_sent(town: Town, twin_town: Town, site: Site) -> None:
     """Wrong chain id, used nonce, garbage, a call outside the set: the receipts are the embedded engine's."""
     call = town.chain.calls.record(1, [])
+    nonce = town.chain.ledger.nonce(town.servers[2].address)
     raws = [
         b"garbage",
-        sign_transaction(town.servers[0], call, nonce=1, chain_id=7401),
-        sign_transaction(town.servers[1], call, nonce=5, chain_id=7400),
-        sign_transaction(town.servers[2], call, nonce=1, chain_id=7400),
-        sign_transaction(town.servers[2], call, nonce=1, chain_id=7400),
+        sign_transaction(town.servers[0], call, nonce=nonce, chain_id=7401),
+        sign_transaction(town.servers[1], call, nonce=nonce + 4, chain_id=7400),
+        sign_transaction(town.servers[2], call, nonce=nonce, chain_id=7400),
+        sign_transaction(town.servers[2], call, nonce=nonce, chain_id=7400),
     ]
     site.chain.sent.clear()
     receipts = town.chain.submit(raws, round=1, at=Instant(1))
