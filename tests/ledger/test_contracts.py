@@ -7,10 +7,13 @@ import pytest
 from platoon.contracts.build import NAMES, render_artefact
 from platoon.ledger.contracts import CONTRACTS, ContractSet, compute_gas_limit, load_artefact
 from platoon.ledger.evm import Machine
+from platoon.ledger.membership import Membership
 from platoon.ledger.model import write_rules
-from platoon.nouns import Digest
+from platoon.nouns import Digest, Instant
 from platoon.records.abi import Arguments
+from platoon.records.certificates import issue_certificate
 from platoon.records.encoding import compute_contract_address, keccak
+from platoon.records.identity import sign_rotation
 from platoon.records.rules import MAX_EDGE_SERVERS, MAX_UPDATES, Rules
 from platoon.records.signing import sign_update, simulated_account
 from platoon.records.transactions import MAX_GAS
@@ -51,6 +54,7 @@ class Stress:
             (),
             (at["Registry"], at["Token"], publisher.address),
             (at["Registry"], at["Escrow"], publisher.address, b"\x01" * 32, rules),
+            (at["Registry"], at["Training"], 600_000),
         )
         self.machine = Machine(7400)
         self.gas: dict[str, tuple[int, int]] = {}
@@ -72,6 +76,8 @@ class Stress:
         self.run(publisher, "Escrow", "fund", 10**14)
         for server in self.servers:
             self.run(server, "Training", "commit_probe", b"\x07" * 32)
+        self.run(operator, "Registry", "bind", at["Admission"])
+        self.move(operator, [simulated_account(3, "x", i) for i in range(256)])
         self.play(fleet)
         many = [simulated_account(3, "y", i).address for i in range(MAX_UPDATES)]
         self.run(publisher, "Token", "transfer_many", many, [1] * MAX_UPDATES)
@@ -82,6 +88,39 @@ class Stress:
         assert result.ok, (name, result.error)
         self.gas[name] = max(self.gas.get(name, (0, 0)), (result.gas, call.gas))
         return [self.set.decode_log(log) for log in result.logs]
+
+    def move(self, operator, newcomers):
+        """Newcomers come in by every door, each edge server a little later than the one before, and rotate."""
+        calls, home, issuer = (
+            Membership(contracts=self.set),
+            Digest(b"\x0a" * 32),
+            simulated_account(3, "issuer", 0),
+        )
+        self.run(operator, "Admission", "trust_issuers", home, [i.to_bytes(20, "big") for i in range(1, 64)])
+        self.run(operator, "Admission", "trust_issuers", home, [issuer.address])
+        for i, server in enumerate(self.servers):
+            certificate = issue_certificate(
+                issuer,
+                home,
+                vehicle=newcomers[i].address,
+                reputation=700_000,
+                round=1,
+                expiry=Instant(10**6),
+                serial=i,
+            )
+            certified = self.set.decode_call(calls.admit_certified(Instant(i), certificate))[1]
+            self.run(server, "Admission", "admit_certified", *certified)
+        rest = [account.address for account in newcomers[64:]]
+        self.run(self.servers[63], "Admission", "admit_attested", 10**6, rest)
+        separator = Domain(chain_id=7400, contract=self.set.addresses["Registry"]).separator
+        rotations = [
+            sign_rotation(separator, retired=old, renewed=simulated_account(3, "renewed", i))
+            for i, old in enumerate(newcomers[:128])
+        ]
+        (rotated,) = self.run(
+            self.servers[0], "Registry", "rotate", *self.set.decode_call(calls.rotate(rotations))[1]
+        )
+        assert rotated.values["count"] == 128
 
     def play(self, fleet):
         task = Domain(chain_id=7400, contract=self.set.addresses["Training"]).separator
@@ -134,6 +173,7 @@ def test_the_largest_round_stays_within_every_gas_limit(stress):
         whole = name in ("judge", "settle")
         assert used + (margin if whole else 0) <= limit, (name, used, limit)
     assert set(stress.gas) >= {"register", "record", "score", "judge", "vote", "settle", "transfer_many"}
+    assert set(stress.gas) >= {"rotate", "admit_certified", "admit_attested", "trust_issuers"}
 
 
 def test_contracts_are_small_enough_to_deploy_anywhere(stress):
@@ -150,5 +190,5 @@ def test_invalid_calls_that_need_more_gas_than_a_block_has():
 def test_addresses_follow_the_operator(stress):
     operator = stress.set.operator
     assert [stress.set.addresses[name] for name in CONTRACTS] == [
-        compute_contract_address(operator, nonce) for nonce in range(4)
+        compute_contract_address(operator, nonce) for nonce in range(len(CONTRACTS))
     ]

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from platoon.ledger.contracts import CONTRACTS, ContractSet, load_artefact
 from platoon.ledger.evm import Machine
+from platoon.ledger.membership import Membership
 from platoon.ledger.model import Model, write_rules
-from platoon.ledger.model_accounts import Rejected
+from platoon.ledger.model_registry import RETIRED, Rejected
 from platoon.ledger.model_training import Phase
-from platoon.nouns import Digest
+from platoon.nouns import Digest, Instant
+from platoon.records.certificates import issue_certificate
+from platoon.records.identity import sign_rotation
 from platoon.records.rules import MAX_TOKENS, Payment, Rule, Rules, WeightRule
 from platoon.records.signing import sign_update, simulated_account
 
@@ -26,9 +29,16 @@ PUBLISHER = simulated_account(2, "publisher", 0)
 SERVERS = [simulated_account(2, "edge server", i) for i in range(4)]
 VEHICLES = [simulated_account(2, "vehicle", i) for i in range(4)]
 STRANGER = simulated_account(2, "stranger", 0)
-EVERYBODY = [OPERATOR, PUBLISHER, *SERVERS, *VEHICLES, STRANGER]
+SPARES = [simulated_account(2, "spare", i) for i in range(3)]
+"""Pseudonyms to come."""
+ISSUERS = [simulated_account(2, "issuer", i) for i in range(2)]
+EVERYBODY = [OPERATOR, PUBLISHER, *SERVERS, *VEHICLES, STRANGER, *SPARES]
+HOME = Digest(b"\x0a" * 32)
+"""The task that certificates come from."""
+FLEET = [account.address for account in (*VEHICLES, *SPARES)]
 SET = ContractSet(OPERATOR.address)
 SUPPLY = 1_000_000
+ATTESTED = 620_000
 
 ppm = st.integers(0, 1_000_000) | st.sampled_from([0, 1, 400_000, 500_000, 1_000_000])
 tokens = st.integers(0, 10_000) | st.sampled_from([0, 1, SUPPLY, MAX_TOKENS])
@@ -61,6 +71,7 @@ class Pair:
             (),
             (at["Registry"], at["Token"], PUBLISHER.address),
             (at["Registry"], at["Escrow"], PUBLISHER.address, b"\x01" * 32, write_rules(rules)),
+            (at["Registry"], at["Training"], ATTESTED),
         ]
         self.machine = Machine(CHAIN_ID)
         for i, arguments in enumerate(constructors):
@@ -72,6 +83,8 @@ class Pair:
         self.both(OPERATOR, "Registry", "register", 3, [PUBLISHER.address])
         self.both(OPERATOR, "Token", "mint", PUBLISHER.address, SUPPLY)
         self.both(OPERATOR, "Escrow", "bind", bound)
+        self.both(OPERATOR, "Registry", "bind", at["Admission"])
+        self.both(OPERATOR, "Admission", "trust_issuers", HOME, [ISSUERS[0].address])
         self.both(PUBLISHER, "Token", "approve", at["Escrow"], SUPPLY)
         self.both(PUBLISHER, "Escrow", "fund", SUPPLY // 10)
         for server in SERVERS:
@@ -102,7 +115,14 @@ class Pair:
         plain = ("round", "phase", "model", "closed", "final", "seats", "updates")
         return {
             "balances": self.view("Token", "balances", holders),
-            "reputations": self.view("Training", "reputations", [vehicle.address for vehicle in VEHICLES]),
+            "reputations": self.view("Training", "reputations", FLEET),
+            "admission": [
+                (
+                    self.view("Admission", "trust", issuer.address),
+                    self.view("Admission", "is_used", issuer.address, 1),
+                )
+                for issuer in ISSUERS
+            ],
             "members": self.view("Registry", "members"),
             "roles": [self.view("Registry", "role", account.address) for account in EVERYBODY],
             **{name: self.view("Training", name) for name in plain},
@@ -114,7 +134,14 @@ class Pair:
         holders = [*(account.address for account in EVERYBODY), *SET.addresses.values()]
         assert said["balances"] == tuple(model.token.balance(holder) for holder in holders)
         assert sum(said["balances"]) == model.token.supply == self.view("Token", "totalSupply")
-        assert said["reputations"] == tuple(training.reputation(vehicle.address) for vehicle in VEHICLES)
+        retired = {account for account, role in model.registry.roles.items() if role == RETIRED}
+        assert said["reputations"] == tuple(
+            training.rules.start if account in retired else training.reputation(account) for account in FLEET
+        )
+        assert said["admission"] == [
+            (model.admission.trust.get(issuer.address, 0), (issuer.address, 1) in model.admission.used)
+            for issuer in ISSUERS
+        ]
         assert said["roles"] == [model.registry.roles.get(account.address, 0) for account in EVERYBODY]
         assert (said["round"], said["phase"]) == (training.open.round, training.open.phase)
         assert (said["final"], said["closed"]) == (training.open.final, training.closed)
@@ -167,6 +194,8 @@ def fitting_calls(draw: st.DrawFn, pair: Pair) -> tuple[Any, str, str, tuple[Any
                 st.just((PUBLISHER, "Training", "close", ())),
             )
         )
+    if draw(st.integers(0, 4)) == 0:
+        return draw(membership_calls(pair, server))
     step = draw(st.sampled_from(STEPS[training.open.phase]))
     arguments: list[Any] = [number]
     if step == "record":
@@ -177,6 +206,42 @@ def fitting_calls(draw: st.DrawFn, pair: Pair) -> tuple[Any, str, str, tuple[Any
     elif step == "vote":
         arguments.append(Digest(bytes([draw(st.sampled_from([2, 2, 2, 3]))]) * 32))
     return server, "Training", step, tuple(arguments)
+
+
+@st.composite
+def membership_calls(draw: st.DrawFn, pair: Pair, server: Any) -> tuple[Any, str, str, tuple[Any, ...]]:
+    """New pseudonyms, certificates, attestations: mostly genuine."""
+    fleet = st.sampled_from([*VEHICLES, *SPARES])
+    kind = draw(st.sampled_from(["rotate", "admit_certified", "admit_attested", "distrust"]))
+    if kind == "rotate":
+        separator = pair.model.registry.separator
+        pairs = draw(
+            st.lists(
+                st.tuples(fleet, st.sampled_from([*SPARES, STRANGER])),
+                max_size=3,
+                unique_by=lambda p: p[0].address,
+            )
+        )
+        rotations = [sign_rotation(separator, retired=old, renewed=new) for old, new in pairs]
+        call = Membership(contracts=SET).rotate(rotations)
+        return server, "Registry", "rotate", SET.decode_call(call)[1]
+    if kind == "admit_certified":
+        issuer = draw(st.sampled_from(ISSUERS))
+        certificate = issue_certificate(
+            issuer,
+            draw(st.sampled_from([HOME, HOME, Digest(b"\x0b" * 32)])),
+            vehicle=draw(fleet).address,
+            reputation=draw(ppm),
+            round=3,
+            expiry=Instant(draw(st.integers(0, 9))),
+            serial=draw(st.integers(0, 2)),
+        )
+        call = Membership(contracts=SET).admit_certified(Instant(draw(st.integers(0, 9))), certificate)
+        return server, "Admission", kind, SET.decode_call(call)[1]
+    if kind == "admit_attested":
+        vehicles = draw(st.lists(fleet.map(lambda account: account.address), max_size=2))
+        return server, "Admission", kind, (draw(st.integers(0, 9)), vehicles)
+    return OPERATOR, "Admission", kind, (ISSUERS[0].address,)
 
 
 STEPS = {
@@ -197,7 +262,8 @@ def read_updates_digest(training: Any) -> Digest:
 @st.composite
 def records(draw: st.DrawFn, task: Digest, number: int) -> list[tuple[Any, ...]]:
     """Genuine updates of some vehicles (and of a stranger), ascending by address."""
-    chosen = draw(st.lists(st.sampled_from([*VEHICLES, STRANGER]), unique_by=lambda a: a.address, max_size=4))
+    known = st.sampled_from([*VEHICLES, *SPARES, STRANGER])
+    chosen = draw(st.lists(known, unique_by=lambda a: a.address, max_size=4))
     entries = []
     for account in sorted(chosen, key=lambda a: a.address):
         samples = draw(st.sampled_from([1, 300, 2**32 - 1]))
@@ -245,6 +311,9 @@ def test_contracts_and_model_agree_over_whole_rounds(rules, data):
 
 LONG = [
     ("Registry", "register", lambda accounts: (2, accounts), 256),
+    ("Registry", "rotate", lambda accounts: ([(a, a, 27, 1, 1, 27, 1, 1) for a in accounts],), 128),
+    ("Admission", "trust_issuers", lambda accounts: (HOME, accounts), 64),
+    ("Admission", "admit_attested", lambda accounts: (1, accounts), 256),
     ("Token", "transfer_many", lambda accounts: (accounts, [0] * len(accounts)), 128),
     ("Escrow", "pay", lambda accounts: (accounts, [0] * len(accounts)), 128),
     ("Training", "score", lambda accounts: (1, bytes(32), [0] * len(accounts), 0), 128),

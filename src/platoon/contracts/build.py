@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-NAMES = ("Registry", "Token", "Escrow", "Training")
+NAMES = ("Registry", "Token", "Escrow", "Training", "Admission")
 MODULES = ("medians",)
 """Sources that others import and that are not deployed by themselves."""
 

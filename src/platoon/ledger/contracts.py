@@ -1,6 +1,6 @@
 """The contract set of a task chain: artefacts, addresses, calls, events, gas limits.
 
-A task chain is one set of four contracts, deployed by the operator's first four transactions in the order of
+A task chain is one set of contracts, deployed by the operator's first transactions in the order of
 ``CONTRACTS``, so that the operator's address gives every other. The set's hash stands in every block: contracts are
 immutable, a new set means a new task chain, and records of an unknown set are refused.
 """
@@ -17,10 +17,14 @@ from platoon.records.abi import Arguments, Decode, compile_codec, compute_select
 from platoon.records.encoding import compute_contract_address, keccak
 from platoon.records.transactions import MAX_GAS, Call
 
-CONTRACTS = ("Registry", "Token", "Escrow", "Training")
+CONTRACTS = ("Registry", "Token", "Escrow", "Training", "Admission")
 """In the order of deployment."""
 
-_LINKS = {"Escrow": ("Registry", "Token"), "Training": ("Registry", "Escrow")}
+_LINKS = {
+    "Escrow": ("Registry", "Token"),
+    "Training": ("Registry", "Escrow"),
+    "Admission": ("Registry", "Training"),
+}
 """The contracts that a constructor's first arguments must name."""
 _DEPLOY_GAS = 6_000_000
 _BASE_GAS = 400_000
@@ -29,11 +33,15 @@ _ELEMENT_GAS = {
     "score": (30_000, 200),
     "register": (80_000, 0),
     "transfer_many": (60_000, 0),
+    "rotate": (100_000, 0),
+    "admit_attested": (90_000, 0),
 }
 """Gas per element of a call's longest array, and per square of their number (a score may close the recording, which
 sorts): above the most costly case that was measured (``tests/ledger/test_limits.py``)."""
-_WHOLE_GAS = {"judge": 25_000_000, "settle": 12_000_000}
-"""Calls whose cost depends on the round's updates, not on their arguments."""
+_WHOLE_GAS = {"judge": 25_000_000, "settle": 12_000_000, "admit_certified": 2_000_000}
+"""Calls whose cost depends on the state (the round's updates, the edge servers), not on their arguments."""
+_MORE_GAS = {"admit_attested": 2_000_000}
+"""On top of the base: the times of all edge servers are compared."""
 
 
 class Function(NamedTuple):
@@ -138,7 +146,7 @@ def compute_set_digest() -> Digest:
 
 @dataclass(frozen=True)
 class ContractSet:
-    """The four contracts of one operator: calls in, events out."""
+    """The contracts of one operator: calls in, events out."""
 
     operator: Address
     addresses: dict[str, Address] = field(init=False)
@@ -229,7 +237,7 @@ def compute_gas_limit(name: str, arguments: Sequence[Any]) -> int:
         return _WHOLE_GAS[name]
     longest = max((len(value) for value in arguments if isinstance(value, tuple | list)), default=0)
     per_element, per_square = _ELEMENT_GAS.get(name, (60_000, 0))
-    limit = _BASE_GAS + longest * (per_element + longest * per_square)
+    limit = _BASE_GAS + _MORE_GAS.get(name, 0) + longest * (per_element + longest * per_square)
     if limit > MAX_GAS:
         raise ValueError(f"{name} of {longest} elements needs more than {MAX_GAS} gas: send it in parts")
     return limit

@@ -324,7 +324,7 @@ def admit_transaction(
     """Whether a transaction can be part of a chain at all.
 
     It must be a canonical call of the contract set, its gas limit included, so that what it does depends on its
-    meaning alone. The first four of a chain are the operator's deployments, in their order.
+    meaning alone. The first of a chain are the operator's deployments, in their order.
 
     Raises:
         ValueError: what is wrong with it.

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from platoon.ledger.contracts import ContractSet, Event
-from platoon.ledger.model_accounts import Escrow, Registry, Rejected, Token
+from platoon.ledger.model_accounts import Escrow, Token
+from platoon.ledger.model_admission import Admission
+from platoon.ledger.model_registry import Registry, Rejected
 from platoon.ledger.model_training import SettledRound, Training
 from platoon.nouns import Address, Digest
 from platoon.records.rules import Payment, Rule, Rules, WeightRule
@@ -46,14 +48,15 @@ class Model:
     """A task chain's state after its deployment."""
 
     def __init__(self, contracts: ContractSet, chain_id: int, constructors: Sequence[Sequence[Any]]) -> None:
-        """``constructors``: the arguments of the four deployments.
+        """``constructors``: the arguments of the deployments, in their order.
 
         Raises:
             ValueError: arguments that the contracts would not have taken.
         """
         operator, addresses = contracts.operator, contracts.addresses
         publisher, initial, parameters = constructors[3][2:]
-        self.registry = Registry(operator=operator)
+        registry = Domain(chain_id=chain_id, contract=addresses["Registry"])
+        self.registry = Registry(operator=operator, separator=registry.separator)
         self.token = Token(operator=operator)
         self.escrow = Escrow(
             operator=operator,
@@ -71,6 +74,13 @@ class Model:
             rules=read_rules(parameters),
             model=Digest(initial),
         )
+        self.admission = Admission(
+            operator=operator,
+            address=addresses["Admission"],
+            registry=self.registry,
+            training=self.training,
+            attested=constructors[4][2],
+        )
         self._handlers = self._collect_handlers()
 
     def apply(self, sender: Address, contract: str, function: str, arguments: Sequence[Any]) -> Outcome:
@@ -87,7 +97,7 @@ class Model:
         return settled
 
     def _collect_handlers(self) -> dict[tuple[str, str], Callable[..., list[Event]]]:
-        token, escrow, training = self.token, self.escrow, self.training
+        token, escrow, training, admission = self.token, self.escrow, self.training, self.admission
 
         def withdraw(sender: Address) -> list[Event]:
             return escrow.withdraw(sender, {training.address: training.closed})
@@ -95,6 +105,9 @@ class Model:
         return {
             ("Registry", "register"): self.registry.register,
             ("Registry", "revoke"): self.registry.revoke,
+            ("Registry", "rotate"): self.registry.rotate,
+            ("Registry", "bind"): self.registry.bind,
+            ("Registry", "begin"): self.registry.begin,
             ("Token", "mint"): token.mint,
             ("Token", "close_minting"): token.close_minting,
             ("Token", "transfer"): token.transfer,
@@ -112,4 +125,8 @@ class Model:
             ("Training", "vote"): training.vote,
             ("Training", "settle"): training.settle,
             ("Training", "close"): training.close,
+            ("Admission", "trust_issuers"): admission.trust_issuers,
+            ("Admission", "distrust"): admission.distrust,
+            ("Admission", "admit_certified"): admission.admit_certified,
+            ("Admission", "admit_attested"): admission.admit_attested,
         }

@@ -15,8 +15,10 @@ import numpy as np
 from platoon.ledger.blocks import Result
 from platoon.ledger.contracts import ContractSet, Event
 from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt
+from platoon.ledger.membership import Membership
 from platoon.ledger.model import read_rules, write_rules
 from platoon.nouns import (
+    MILLION,
     Address,
     Digest,
     EdgeServerId,
@@ -30,7 +32,7 @@ from platoon.nouns import (
 from platoon.records.abi import Arguments
 from platoon.records.encoding import keccak
 from platoon.records.rules import MAX_EDGE_SERVERS, MAX_TOKENS, Payment, Rule, Rules, WeightRule
-from platoon.records.signing import Account
+from platoon.records.signing import Account, split_signature
 from platoon.records.transactions import Call, sign_transaction
 from platoon.records.typed_data import Domain
 from platoon.scenario import Scenario
@@ -175,13 +177,12 @@ class Calls:
         return self.contracts.call("Escrow", "withdraw")
 
     def revoke(self, account: Address) -> Call:
-        """The operator ends an account's part for good."""
+        """The operator ends an account's part for good; of a vehicle, whichever of its pseudonyms is named."""
         return self.contracts.call("Registry", "revoke", account)
 
 
 def _entry(update: SignedUpdate) -> tuple[Any, ...]:
-    r, s = int.from_bytes(update.signature[:32], "big"), int.from_bytes(update.signature[32:64], "big")
-    return (update.vehicle, update.digest, update.samples, update.signature[64], r, s)
+    return (update.vehicle, update.digest, update.samples, *split_signature(update.signature))
 
 
 class TaskChain:
@@ -191,15 +192,20 @@ class TaskChain:
         self.ledger = ledger
         self.rules = rules
         self.calls = Calls(contracts=ledger.contracts)
+        self.membership = Membership(contracts=ledger.contracts)
+        registry = ledger.contracts.addresses["Registry"]
+        self.registry = Domain(chain_id=ledger.chain_id, contract=registry).separator
+        """What changes of pseudonyms bind."""
         training = ledger.contracts.addresses["Training"]
         self.task = Domain(chain_id=ledger.chain_id, contract=training).separator
         """Names the task: chain, contract and format in one digest; what signed updates bind."""
-        self.vehicles = tuple(vehicles)
-        """Account of each vehicle, by id."""
-        self._ids = {address: VehicleId(i) for i, address in enumerate(self.vehicles)}
+        self._vehicles = tuple(vehicles)
+        self._ids = {address: VehicleId(i) for i, address in enumerate(vehicles)}
+        """Of every account that is or was a vehicle's, as they come up."""
         self._seats = {
             Address(seat): EdgeServerId(i) for i, seat in enumerate(self._view("Registry", "members")[0])
         }
+        self._read_pseudonyms()
         self._rounds: dict[int, dict[Address, RecordedUpdate]] = {}
         self._last_round = 0
         self._reputations: Ints = np.empty(0, dtype=np.int64)
@@ -219,11 +225,15 @@ class TaskChain:
         model: Digest,
         escrow: Tokens,
         probes: Sequence[Digest],
+        attested: int = MILLION // 2,
         at: Instant = _BEGINNING,
         connect: Connect | None = None,
     ) -> "TaskChain":
         """Set a task up in a new file: contracts, registrations, escrow, committed probe sets (one per edge server,
         none where nothing is scored). Nothing is durable before the first ``commit``.
+
+        Args:
+            attested: what a newcomer starts with that an edge server admits by its attestation (eq. 13), ppm.
 
         Raises:
             ValueError: parameters out of bounds, or accounts that are not distinct.
@@ -232,7 +242,9 @@ class TaskChain:
         log = EmbeddedLedger.create(path, chain_id=chain_id, sealers=participants.edge_servers)
         ledger = connect(log) if connect is not None else log
         training = (model, write_rules(rules))
-        setup = _setup(participants, training, escrow=escrow, probes=probes, chain_id=chain_id)
+        setup = _setup(
+            participants, training, attested=attested, escrow=escrow, probes=probes, chain_id=chain_id
+        )
         for receipt in ledger.submit(setup, at=at, round=0):
             if not receipt.ok:
                 raise ValueError(f"the task cannot be set up: {receipt.error}")
@@ -247,7 +259,10 @@ class TaskChain:
         vehicles: Sequence[Address],
         connect: Connect | None = None,
     ) -> "TaskChain":
-        """Replay a task's file, to go on from its last commit; raises ``VerificationError``."""
+        """Replay a task's file, to go on from its last commit; raises ``VerificationError``.
+
+        ``vehicles``: the accounts that were registered; those in use now are on the ledger.
+        """
         log = EmbeddedLedger.open(path, sealers=edge_servers)
         ledger = connect(log) if connect is not None else log
         call = ledger.contracts.call("Training", "parameters")
@@ -305,6 +320,11 @@ class TaskChain:
         return int(self._view("Training", "round")[0])
 
     @property
+    def vehicles(self) -> tuple[Address, ...]:
+        """The account that each vehicle uses now, by id."""
+        return self._vehicles
+
+    @property
     def edge_servers(self) -> int:
         """Number of edge servers that were registered."""
         return len(self._seats)
@@ -317,7 +337,10 @@ class TaskChain:
         return self._reputations.copy()
 
     def balances(self) -> Ints:
-        """(N,) token balance of every vehicle, 10^-6 token."""
+        """(N,) what the account holds that each vehicle uses now, 10^-6 token.
+
+        What an earlier pseudonym earned stays with that account, until the vehicle moves it.
+        """
         return self._view_fleet("Token", "balances")
 
     def escrow_left(self) -> Tokens:
@@ -340,6 +363,23 @@ class TaskChain:
     def _view(self, contract: str, name: str, *arguments: Any) -> tuple[Any, ...]:
         return self.ledger.read(self.ledger.contracts.call(contract, name, *arguments))
 
+    def _read_pseudonyms(self) -> None:
+        handles = range(1, len(self._vehicles) + 1)
+        batches = [handles[i : i + _VIEW_BATCH] for i in range(0, len(handles), _VIEW_BATCH)]
+        renewed = [account for batch in batches for account in self._view("Registry", "accounts", batch)[0]]
+        self._vehicles = tuple(
+            Address(new) if any(new) else old for old, new in zip(self._vehicles, renewed, strict=True)
+        )
+
+    def _id(self, account: Address) -> VehicleId:
+        """The vehicle whose account this is, or was."""
+        if account not in self._ids:
+            handle = self._view("Registry", "handles", [account])[0][0]
+            if handle == 0:
+                raise ValueError(f"0x{account.hex()} never was a vehicle's account")
+            self._ids[account] = VehicleId(handle - 1)
+        return self._ids[account]
+
     def _view_fleet(self, contract: str, name: str) -> Ints:
         batches = [self.vehicles[i : i + _VIEW_BATCH] for i in range(0, len(self.vehicles), _VIEW_BATCH)]
         return np.array(
@@ -349,9 +389,13 @@ class TaskChain:
     # ---- folding events -----------------------------------------------------------------------------------------
 
     def _take(self, events: Sequence[Event]) -> None:
+        if any(event.name == "Rotated" for event in events):
+            self._read_pseudonyms()
         self._record([event.values for event in events if event.name == "Recorded"])
         for _, name, values in events:
-            if name == "Verdict":
+            if name == "Admitted" and self._reputations_head is not None:
+                self._reputations[self._id(values["vehicle"])] = values["reputation"]
+            elif name == "Verdict":
                 score = values["score"] if self.rules.rule is not Rule.NONE else None
                 self._change(values, score=score, valid=values["valid"], merged=values["merged"])
             elif name == "Judged" and values["scorers"]:
@@ -360,7 +404,7 @@ class TaskChain:
                     taken[address] = replace(update, evidence=values["evidence"])
             elif name == "Standing":
                 if self._reputations_head is not None:
-                    self._reputations[self._ids[values["vehicle"]]] = values["now"]
+                    self._reputations[self._id(values["vehicle"])] = values["now"]
                 self._change(
                     values,
                     reputation_before=values["before"],
@@ -374,11 +418,12 @@ class TaskChain:
             return
         newest = recorded[-1]["round"]
         self._rounds = {number: taken for number, taken in self._rounds.items() if number >= newest - 1}
-        reputations = self._view("Training", "reputations", [values["vehicle"] for values in recorded])[0]
+        accounts = [self._vehicles[self._id(values["vehicle"])] for values in recorded]
+        reputations = self._view("Training", "reputations", accounts)[0]
         for values, reputation in zip(recorded, reputations, strict=True):
             address = Address(values["vehicle"])
             self._rounds.setdefault(values["round"], {})[address] = RecordedUpdate(
-                vehicle=self._ids[address],
+                vehicle=self._id(address),
                 address=address,
                 edge_server=self._seats[values["edge_server"]],
                 digest=values["digest"],
@@ -415,6 +460,7 @@ def _setup(
     participants: Participants,
     training: tuple[Any, ...],
     *,
+    attested: int,
     escrow: Tokens,
     probes: Sequence[Digest],
     chain_id: int,
@@ -428,6 +474,7 @@ def _setup(
         (),
         (at["Registry"], at["Token"], publisher.address),
         (at["Registry"], at["Escrow"], publisher.address, *training),
+        (at["Registry"], at["Training"], attested),
     )
     servers = [account.address for account in participants.edge_servers]
     fleet = participants.vehicles
@@ -442,6 +489,7 @@ def _setup(
         contracts.call("Token", "mint", publisher.address, escrow),
         contracts.call("Token", "close_minting"),
         contracts.call("Escrow", "bind", at["Training"]),
+        contracts.call("Registry", "bind", at["Admission"]),
     ]
     funding = [
         contracts.call("Token", "approve", at["Escrow"], escrow),

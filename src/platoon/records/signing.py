@@ -58,6 +58,11 @@ def recover(digest: Digest, signature: bytes) -> Address | None:
     return Address(keccak(key.format(compressed=False)[1:])[12:])
 
 
+def split_signature(signature: bytes) -> tuple[int, int, int]:
+    """v, r, s of a signature of 65 bytes, as contracts take them."""
+    return signature[64], int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
+
+
 def simulated_account(seed: int, role: str, index: int) -> Account:
     """The account of a participant of a SIMULATION, derived from the scenario's seed: it guards nothing real.
 
