@@ -174,6 +174,9 @@ class Trust(Section):
     rho_min: Share = Field(0.4, description="least reputation to take part (DTB-FL: 0.4)")
     start: Share = Field(0.5, description="reputation of a newcomer (DTB-FL: 0.5)")
     penalty: Share = Field(0.1, description="taken for an invalid update (DTB-FL: 0.1)")
+    pseudonym_rounds: int = Field(
+        0, ge=0, description="rounds after which vehicles that took part change pseudonyms together; 0 never"
+    )
     probation_slots: int = Field(
         1, ge=0, description="excluded vehicles scored per round without being merged (default rule)"
     )

@@ -113,7 +113,7 @@ def play_scenario(
         faults=faults,
     )
     actors = {
-        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i)) for i in range(scenario.fleet.vehicles)
+        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules) for i in range(scenario.fleet.vehicles)
     } | {edge_server_peer(server): peers.edge_server(server, rules, chain.calls) for server in servers}
     nobody = np.full(scenario.fleet.vehicles, -1, dtype=np.int64)
     state = TaskState(

@@ -83,7 +83,9 @@ def task_rules(
     return TaskRules(
         seed=scenario.seed,
         task=chain.task,
-        vehicles=chain.vehicles,
+        registry=chain.registry,
+        coordinator=chain.ledger.contracts.operator,
+        pseudonym_rounds=trust.pseudonym_rounds,
         samples=sample_counts(scenario),
         edge_servers=scenario.radio.rsus,
         participants=config.participants,

@@ -3,12 +3,14 @@
 from typing import Any
 
 from platoon.ledger.task_chain import TaskChain
-from platoon.protocol.effects import EscrowLeft, ModelDigest, Question, Reputations, Verdicts
+from platoon.protocol.effects import Accounts, EscrowLeft, ModelDigest, Question, Reputations, Verdicts
 
 
 def consult(chain: TaskChain, question: Question) -> Any:
     """Read from the task's chain; what the answer is, the question's docstring says."""
     match question:
+        case Accounts():
+            return chain.vehicles
         case Reputations():
             return chain.reputations()
         case Verdicts(round=number):

@@ -25,6 +25,7 @@ from platoon.drivers.assembly import (
 )
 from platoon.drivers.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
 from platoon.drivers.event_loop import EventLoop
+from platoon.drivers.keys import follow_pseudonyms
 from platoon.drivers.meter import Meter
 from platoon.drivers.progress import Progress, Silent
 from platoon.drivers.remote import connect_ledger
@@ -232,6 +233,7 @@ class _Session:
                 vehicles=everybody.vehicles,
                 connect=self._machinery.connect,
             )
+            follow_pseudonyms(self._scenario.seed, self._accounts, self._chain)
             folder = self._directory.checkpoint(self._chain.checkpoint or "")
             state, self._before = load_checkpoint(folder, self._machinery.world, self._machinery.twin)
         return state
@@ -240,7 +242,7 @@ class _Session:
         """Play to the end and write the tables and the summary."""
         rules = task_rules(self._scenario, self._method, self.chain)
         actors = {
-            vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i))
+            vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules)
             for i in range(self._scenario.fleet.vehicles)
         } | {
             edge_server_peer(EdgeServerId(i)): peers.edge_server(EdgeServerId(i), rules, self.chain.calls)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from platoon.ledger.task_chain import Call, Receipt
-from platoon.nouns import Digest, Duration, EdgeServerId, Instant, Outcomes, VehicleId
-from platoon.protocol.messages import Message
+from platoon.nouns import Address, Digest, Duration, EdgeServerId, Instant, Outcomes, VehicleId
+from platoon.protocol.messages import Message, Peer
 
 T = TypeVar("T")
 
@@ -81,6 +81,37 @@ class SignUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """Encrypt contents to their receivers' keys and sign them with the actor's own. Answer: tuple of bytes.
+
+    Sealing and opening need a private key, so they are effects, as signing is.
+    """
+
+    task: Digest
+    round: int
+    receivers: tuple[Peer, ...]
+    contents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseal:
+    """Open a message with the actor's own key. Answer: its contents (bytes), or why it is refused (str)."""
+
+    task: Digest
+    round: int
+    packet: bytes
+    sender: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePseudonym:
+    """Make a new account and sign the change with the old one and the new. Answer: ``Rotation``. The actor goes on
+    under the old one until the Registry has taken the new."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:
     """Have the ledger execute signed transactions in this order, as one block. Answer: ``Submitted``."""
 
@@ -109,6 +140,11 @@ class Reputations:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    """The account that each vehicle uses now: tuple of addresses, by id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
     """The recorded updates of a round and, once judged, their verdicts:
     tuple of ``platoon.ledger.task_chain.RecordedUpdate`` in the contract's order."""
@@ -128,7 +164,7 @@ class ModelDigest:
     round: int
 
 
-Question = Reputations | Verdicts | EscrowLeft | ModelDigest
+Question = Accounts | Reputations | Verdicts | EscrowLeft | ModelDigest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +230,9 @@ Effect = (
     | Learn
     | Sign
     | SignUpdate
+    | Seal
+    | Unseal
+    | ChangePseudonym
     | Submit
     | Consult
     | Train

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from platoon.nouns import Digest, EdgeServerId, SignedUpdate, VehicleId
+from platoon.records.identity import Rotation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -30,10 +31,12 @@ def vehicle_peer(vehicle: VehicleId) -> Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """Train this model and send your update before the round's deadline."""
+    """Do what the packet says: train a model, and send the update before its deadline."""
 
     round: int
-    model: Digest
+    """In clear, so that a late request is passed over; the packet binds it."""
+    packet: bytes
+    """A ``platoon.records.sealed.TaskOrder``, sealed to the vehicle by the coordinator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,43 @@ class UpdateReply:
     signed: SignedUpdate
     edge_server: EdgeServerId | None = None
     """The edge server that received it; the network fills it in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewRequest:
+    """Go on under a new pseudonym."""
+
+    round: int
+    packet: bytes
+    """``RENEW``, sealed to the vehicle by the coordinator."""
+
+
+RENEW = b"renew"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewReply:
+    """A vehicle's new pseudonym."""
+
+    round: int
+    packet: bytes
+    """A ``platoon.records.identity.Rotation``, sealed to the coordinator: nobody on the way learns the link."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalReply:
+    """A vehicle did not do what it was asked."""
+
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateRequest:
+    """Bring these changes of pseudonym to the Registry."""
+
+    round: int
+    rotations: tuple[Rotation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +134,17 @@ class TransactionReply:
     transaction: bytes
 
 
-Request = TrainRequest | RecordRequest | ScoreRequest | JudgeRequest | MergeRequest | SettleRequest
-Reply = UpdateReply | TransactionReply
+Request = (
+    TrainRequest
+    | RecordRequest
+    | ScoreRequest
+    | JudgeRequest
+    | MergeRequest
+    | SettleRequest
+    | RenewRequest
+    | RotateRequest
+)
+Reply = UpdateReply | TransactionReply | RenewReply | RefusalReply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

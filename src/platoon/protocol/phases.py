@@ -13,12 +13,14 @@ from platoon.errors import HaltedError
 from platoon.nouns import MILLION, EdgeServerId, Instant, Ints, Outcomes, SignedUpdate, Tokens, VehicleId
 from platoon.protocol.checks import check_transaction, check_update
 from platoon.protocol.effects import (
+    Accounts,
     Consult,
     EscrowLeft,
     Forecast,
     Learn,
     ModelDigest,
     Reputations,
+    Seal,
     Steps,
     Submit,
     Submitted,
@@ -52,6 +54,7 @@ from platoon.protocol.records import (
 from platoon.protocol.rules import TaskRules, TaskState, leader_order
 from platoon.protocol.weights import merge_weights
 from platoon.records.rules import compute_quorum
+from platoon.records.sealed import TaskOrder
 from platoon.rng import stream
 from platoon.twin.selectors import Candidates, probationers
 
@@ -88,13 +91,16 @@ def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
 
 def train(rules: TaskRules, cohort: Cohort) -> Steps[Arrivals]:
     """Phase 2: vehicles train and send signed updates; who is late is dropped, waited for, or voids the round."""
-    body = TrainRequest(round=cohort.round, model=cohort.model)
+    deadline = Instant(cohort.started + rules.longest_wait)
+    order = TaskOrder(model=cohort.model, deadline=deadline)
+    accounts = yield Consult(question=Accounts())
+    packets = yield from seal_all(rules, cohort.round, cohort.vehicles, order.encode())
     gathered = yield from gather(
-        {vehicle_peer(vehicle): body for vehicle in cohort.vehicles},
+        {peer: TrainRequest(round=cohort.round, packet=packet) for peer, packet in packets.items()},
         now=cohort.started,
-        until=Instant(cohort.started + rules.longest_wait),
+        until=deadline,
         retry_every=rules.retry_every,
-        check=lambda peer, reply: check_update(rules, cohort.round, peer, reply),
+        check=lambda peer, reply: check_update(rules, accounts[peer.number], cohort.round, peer, reply),
     )
     updates = {
         VehicleId(peer.number): Arrived(reply=answer.reply, at=answer.at)
@@ -146,7 +152,7 @@ def judge(rules: TaskRules, recorded: Recorded) -> Steps[Judged]:
         _require(len(transactions), compute_quorum(rules.edge_servers), rules, "scores")
         submitted = yield Submit(round=cohort.round, transactions=transactions)
         now = _later(gathered.now, submitted)
-    now = yield from _lead(rules, now, cohort.round, JudgeRequest(round=cohort.round))
+    now = yield from lead(rules, now, cohort.round, JudgeRequest(round=cohort.round))
     updates = yield Consult(question=Verdicts(round=cohort.round))
     return Judged(recorded=recorded, now=now, updates=updates)
 
@@ -170,7 +176,7 @@ def merge(rules: TaskRules, judged: Judged) -> Steps[Merged]:
 def settle(rules: TaskRules, merged: Merged) -> Steps[Settled]:
     """Phase 6: the contracts move reputations and pay rewards."""
     cohort = merged.judged.recorded.arrivals.cohort
-    now = yield from _lead(rules, merged.now, cohort.round, SettleRequest(round=cohort.round))
+    now = yield from lead(rules, merged.now, cohort.round, SettleRequest(round=cohort.round))
     reputations = yield Consult(question=Reputations())
     escrow_left = yield Consult(question=EscrowLeft())
     settled = yield Consult(question=Verdicts(round=cohort.round))
@@ -227,6 +233,16 @@ def describe_outcome(settled: Settled) -> str:
     return "kept: every update invalid"
 
 
+def seal_all(
+    rules: TaskRules, round_number: int, vehicles: Sequence[VehicleId], content: bytes
+) -> Steps[dict[Peer, bytes]]:
+    """The same contents, sealed to each vehicle."""
+    receivers = tuple(vehicle_peer(vehicle) for vehicle in vehicles)
+    contents = (content,) * len(receivers)
+    packets = yield Seal(task=rules.task, round=round_number, receivers=receivers, contents=contents)
+    return dict(zip(receivers, packets, strict=True))
+
+
 def _ask_edge_servers(
     rules: TaskRules, now: Instant, requests: Mapping[EdgeServerId, Request]
 ) -> Steps[tuple[Gathered, tuple[bytes, ...]]]:
@@ -248,7 +264,7 @@ def _ask_edge_servers(
     return gathered, tuple(reply.transaction for reply in replies if isinstance(reply, TransactionReply))
 
 
-def _lead(rules: TaskRules, now: Instant, round_number: int, request: Request) -> Steps[Instant]:
+def lead(rules: TaskRules, now: Instant, round_number: int, request: Request) -> Steps[Instant]:
     """Have one edge server close a step: the round's leader, or whoever comes next where that one is silent
     or its transaction is refused."""
     for server in leader_order(rules, round_number):

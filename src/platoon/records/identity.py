@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from platoon.nouns import Address, Digest
 from platoon.records.encoding import encode_word, keccak
-from platoon.records.signing import Account, recover
+from platoon.records.signing import SIGNATURE_BYTES, Account, recover
 
 _ROTATION_TYPE = keccak(b"Rotation(address retired,address renewed)")
 
@@ -24,6 +24,22 @@ class Rotation:
     """The account used from now on; never used before."""
     retired_signature: bytes
     renewed_signature: bytes
+
+    def encode(self) -> bytes:
+        """170 bytes: two accounts, two signatures."""
+        return self.retired + self.renewed + self.retired_signature + self.renewed_signature
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Rotation":
+        """The rotation that ``encode`` wrote; raises ``ValueError`` for anything else."""
+        if len(data) != 2 * (20 + SIGNATURE_BYTES):
+            raise ValueError(f"a change of pseudonym of {len(data)} bytes")
+        return cls(
+            retired=Address(data[:20]),
+            renewed=Address(data[20:40]),
+            retired_signature=data[40 : 40 + SIGNATURE_BYTES],
+            renewed_signature=data[40 + SIGNATURE_BYTES :],
+        )
 
 
 def compute_rotation_digest(separator: Digest, *, retired: Address, renewed: Address) -> Digest:
