@@ -16,6 +16,8 @@ import numpy as np
 from platoon.drivers import datasets
 from platoon.drivers.assembly import (
     OBSERVE_S,
+    admissions,
+    attested_reputation,
     contract_rules,
     ledger_summary,
     participants,
@@ -210,10 +212,13 @@ class _Session:
                 escrow=Tokens(to_ppm(self._scenario.task.escrow_tokens)),
                 probes=[pool.probe_digest(i) for i in range(self._scenario.radio.rsus)] if judged else [],
                 connect=self._machinery.connect,
+                attested=attested_reputation(self._scenario),
             )
             for _ in range(OBSERVE_S):
                 world.advance(Instant(world.now + MEASURE_EVERY))
                 self._machinery.twin.observe(world.measure())
+            if self._scenario.trust.newcomers == "hybrid":
+                self._admit_newcomers()
             nobody = np.full(self._scenario.fleet.vehicles, NEVER, dtype=np.int64)
             state = TaskState(
                 round=1, now=world.now, model=model, accuracy=None, last_chosen=nobody, last_judged=nobody
@@ -221,6 +226,15 @@ class _Session:
             self._commit(state)
             self._write_map()
         return state
+
+    def _admit_newcomers(self) -> None:
+        """Every vehicle in service is attested; who passes starts above the others (eq. 13)."""
+        world = self._machinery.world
+        passed = world.attest(np.arange(self._scenario.fleet.vehicles)).passed
+        signed = admissions(self.chain, self._accounts, passed, world.serving(), world.now)
+        for receipt in self.chain.submit(signed, round=0, at=world.now) if signed else ():
+            if not receipt.ok:
+                raise ValueError(f"newcomers cannot be admitted: {receipt.error}")
 
     def take_up(self) -> TaskState:
         """Replay the ledger and load the checkpoint that its last commit names."""

@@ -85,7 +85,8 @@ class SimulatedCarrier:
 
     def __init__(self, parts: Parts, now: Instant) -> None:
         self._parts = parts
-        self._measure_at = Instant(now + MEASURE_EVERY)
+        # On whole seconds, wherever a run is taken up again: a resumed twin sees what an undisturbed one saw.
+        self._measure_at = Instant((now // MEASURE_EVERY + 1) * MEASURE_EVERY)
         self._uploads: dict[VehicleId, Message] = {}
         self._merged: dict[tuple[Any, ...], Digest] = {}
         self._begin_round()

@@ -112,7 +112,7 @@ def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, thre
         payment=Payment.POOL if reward.formula == "pool" else Payment.BASE_BONUS,
         beta=to_ppm(trust.beta),
         rho_min=to_ppm(trust.rho_min),
-        start=to_ppm(trust.start),
+        start=to_ppm(trust.start if trust.newcomers == "start" else trust.rho_min),
         threshold=to_ppm(threshold),
         penalty=to_ppm(trust.penalty),
         pool=to_ppm(reward.pool_tokens),
