@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("learning", "quickstart")
+NAMES = ("learning", "quickstart", "identity")
 
 
 def main() -> int:
