@@ -29,7 +29,6 @@ participants = 4
 epochs = 1
 [trust]
 probes_per_class = 5
-pseudonym_rounds = 2
 """
 
 
