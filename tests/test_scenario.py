@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from platoon.errors import UserError
-from platoon.scenario import Scenario, Section
+from platoon.scenario import MOST_UPDATES, Scenario, Section
 
 SCENARIOS = sorted((Path(__file__).parents[1] / "scenarios").glob("*.toml"))
 
@@ -46,9 +46,11 @@ def test_the_papers_setting() -> None:
 
 
 @given(st.integers(-3, 300), st.integers(-3, 300))
-def test_more_participants_than_vehicles_are_refused(participants: int, vehicles: int) -> None:
+def test_more_participants_than_vehicles_or_than_a_contract_takes_are_refused(
+    participants: int, vehicles: int
+) -> None:
     table = {"fleet": {"vehicles": vehicles}, "round": {"participants": participants}}
-    if 1 <= participants <= vehicles:
+    if 1 <= participants <= vehicles and participants + 1 <= MOST_UPDATES:
         assert Scenario.from_table(table).round.participants == participants
     else:
         with pytest.raises(UserError):

@@ -11,3 +11,7 @@ class VerificationError(Exception):
 
 class HaltedError(Exception):
     """The protocol cannot go on: too few parties answer. Nothing that was committed is lost. Exit code 1."""
+
+
+class WorkerError(RuntimeError):
+    """A worker process failed or died; the message says what it was doing. Exit code 1."""

@@ -18,6 +18,9 @@ from platoon.errors import UserError
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+Tokens = Annotated[float, Field(ge=0.0, le=1e9)]
+MOST_UPDATES = 128
+"""Updates that the contract takes in one round."""
 
 
 class Section(BaseModel):
@@ -36,7 +39,7 @@ class Task(Section):
     rounds: Count = Field(25, description="rounds at most (DTB-FL: 100)")
     target_accuracy: Share | None = Field(None, description="stop at this test accuracy (DTB-FL: 0.85)")
     deadline_s: Positive | None = Field(None, description="stop after this many simulated seconds")
-    escrow_tokens: float = Field(1000.0, ge=0, description="tokens that the publisher puts in escrow")
+    escrow_tokens: Tokens = Field(1000.0, description="tokens that the publisher puts in escrow")
     test_samples: Count = Field(10_000, description="test images used after every round")
 
 
@@ -131,7 +134,7 @@ class Round(Section):
     participants: Count = Field(10, description="K, chosen in the whole fleet (DTB-FL: 10)")
     epochs: Count = Field(3, description="local epochs (DTB-FL: 3)")
     batch: Count = Field(32, description="batch size (DTB-FL: 32)")
-    learning_rate: Positive = Field(0.02, description="local SGD step size (not given by DTB-FL)")
+    learning_rate: float = Field(0.02, gt=0, le=10, description="local SGD step size (not given by DTB-FL)")
     momentum: float = Field(0.9, ge=0, lt=1, description="local SGD momentum (not given by DTB-FL)")
     local_loss: Literal["full", "own_classes"] = Field(
         "full", description="cross entropy over all classes, or over the vehicle's own (docs: convergence)"
@@ -141,6 +144,7 @@ class Round(Section):
         description="when a chosen vehicle is late: go on without it, discard the round, or wait for it",
     )
     deadline_s: Positive = Field(20.0, description="wait at most this long for updates, seconds")
+    selector: str | None = Field(None, description="selector instead of the method's own, by name")
     rest_rounds: int = Field(
         0, ge=0, description="rounds that a chosen vehicle is passed over; 0 is Algorithm 1 as written"
     )
@@ -193,9 +197,37 @@ class Reward(Section):
     """Payment of the vehicles, from escrow."""
 
     formula: Literal["pool", "base_bonus"] = Field("pool", description="eq. 15, or eq. 6")
-    pool_tokens: float = Field(10.0, ge=0, description="R_total of eq. 15, tokens per round")
-    base_tokens: float = Field(0.2, ge=0, description="R_base of eq. 6, tokens")
-    bonus_tokens: float = Field(5.0, ge=0, description="R_bonus of eq. 6, tokens")
+    pool_tokens: Tokens = Field(10.0, description="R_total of eq. 15, tokens per round")
+    base_tokens: Tokens = Field(0.2, description="R_base of eq. 6, tokens")
+    bonus_tokens: Tokens = Field(5.0, description="R_bonus of eq. 6, tokens")
+    sealing_tokens: float = Field(
+        1.0,
+        ge=0,
+        le=1e6,
+        description="for proposing and sealing local blocks (Two-layer's mining), tokens per round, "
+        "from a budget beside the escrow",
+    )
+
+
+class Committee(Section):
+    """Who seals the local blocks of an edge server: itself and full devices whose updates reached it."""
+
+    size: int = Field(
+        6,
+        ge=0,
+        le=6,
+        description="vehicles in a round's committee at most, beside the edge server; 0: it anchors alone",
+    )
+    floor: Share = Field(0.5, description="least reputation of a member (DESIGN 3)")
+    full_share: Share = Field(
+        0.8, description="share of vehicles that are full devices; the others only relay"
+    )
+    unsealed_weight: float = Field(
+        1.0, ge=1e-6, le=1, description="weight of updates in unsealed blocks; 1: counted and flagged"
+    )
+    patience_s: Positive = Field(
+        0.5, description="a member that is silent this long is replaced once, where the quorum lacks, seconds"
+    )
 
 
 class Ledger(Section):
@@ -244,6 +276,7 @@ class Scenario(Section):
     twin: Twin = Twin()
     trust: Trust = Trust()
     reward: Reward = Reward()
+    committee: Committee = Committee()
     ledger: Ledger = Ledger()
 
     @model_validator(mode="after")
@@ -252,6 +285,11 @@ class Scenario(Section):
             raise ValueError(
                 f"round.participants = {self.round.participants}: larger than the fleet; "
                 f"allowed: 1 to fleet.vehicles = {self.fleet.vehicles}"
+            )
+        if self.round.participants + self.trust.probation_slots > MOST_UPDATES:
+            raise ValueError(
+                f"round.participants = {self.round.participants} with trust.probation_slots = "
+                f"{self.trust.probation_slots}: allowed: together at most {MOST_UPDATES}, what a contract takes"
             )
         if self.fleet.attack != "none" and malicious_count(self.fleet) >= self.fleet.vehicles:
             raise ValueError(

@@ -114,7 +114,8 @@ def test_invalid_score_is_a_users_mistake(pool):
 
 
 def test_invalid_training_that_diverges_names_the_key():
-    wild = Scenario.from_table(SCENARIO.model_dump(), {"round.learning_rate": 1e30})
+    # Beyond what a scenario may say, so that it diverges whatever the network.
+    wild = SCENARIO.model_copy(update={"round": SCENARIO.round.model_copy(update={"learning_rate": 1e30})})
     with (
         TrainingPool(wild, DATA, workers=2) as pool,
         pytest.raises(

@@ -148,7 +148,7 @@ def set_word(position: int, value: int) -> Callable[[bytes], bytes]:
             "Transfer",
             0,
             5,
-            ("block 0, transaction 8: Token.mint: Transfer.amount is 5",),
+            ("block 0, transaction 10: Token.mint: Transfer.amount is 5",),
         ),
     ],
 )

@@ -8,10 +8,11 @@ from platoon.contracts.build import NAMES, render_artefact
 from platoon.ledger.contracts import CONTRACTS, ContractSet, compute_gas_limit, load_artefact
 from platoon.ledger.evm import Machine
 from platoon.ledger.membership import Membership
-from platoon.ledger.model import write_rules
+from platoon.ledger.model import write_committee, write_rules
 from platoon.nouns import Digest, Instant
 from platoon.records.abi import Arguments
 from platoon.records.certificates import issue_certificate
+from platoon.records.committee import CommitteeRules
 from platoon.records.encoding import compute_contract_address, keccak
 from platoon.records.identity import sign_rotation
 from platoon.records.rules import MAX_EDGE_SERVERS, MAX_UPDATES, Rules
@@ -54,6 +55,8 @@ class Stress:
             (),
             (at["Registry"], at["Token"], publisher.address),
             (at["Registry"], at["Escrow"], publisher.address, b"\x01" * 32, rules),
+            (at["Registry"], at["Training"], write_committee(CommitteeRules())),
+            (at["Registry"], at["Token"], at["Checkpoint"], publisher.address, 700),
             (at["Registry"], at["Training"], 600_000),
         )
         self.machine = Machine(7400)

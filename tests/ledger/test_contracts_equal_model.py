@@ -1,6 +1,6 @@
 """The contracts in the EVM and the reference in plain integers say the same to arbitrary calls.
 
-Hypothesis drives every public function of all four contracts, mostly with arguments that fit the state, and else
+Hypothesis drives every public function of all contracts, mostly with arguments that fit the state, and else
 with arbitrary ones. Whatever comes: no crash, the same events or the same reason, nothing changed by a rejected
 call, and no token made or lost.
 """
@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from platoon.ledger.contracts import CONTRACTS, ContractSet, load_artefact
 from platoon.ledger.evm import Machine
 from platoon.ledger.membership import Membership
-from platoon.ledger.model import Model, write_rules
+from platoon.ledger.model import Model, write_committee, write_rules
 from platoon.ledger.model_registry import RETIRED, Rejected
 from platoon.ledger.model_training import Phase
 from platoon.nouns import Digest, Instant
 from platoon.records.certificates import issue_certificate
+from platoon.records.committee import CommitteeRules
 from platoon.records.identity import sign_rotation
 from platoon.records.rules import MAX_TOKENS, Payment, Rule, Rules, WeightRule
 from platoon.records.signing import sign_update, simulated_account
@@ -39,6 +40,7 @@ FLEET = [account.address for account in (*VEHICLES, *SPARES)]
 SET = ContractSet(OPERATOR.address)
 SUPPLY = 1_000_000
 ATTESTED = 620_000
+COMMITTEE = CommitteeRules(reward=1_000)
 
 ppm = st.integers(0, 1_000_000) | st.sampled_from([0, 1, 400_000, 500_000, 1_000_000])
 tokens = st.integers(0, 10_000) | st.sampled_from([0, 1, SUPPLY, MAX_TOKENS])
@@ -64,13 +66,20 @@ rules = st.builds(
 class Pair:
     """A machine with the contracts, and the model, set up alike."""
 
-    def __init__(self, rules: Rules, bound: bytes = SET.addresses["Training"]) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        bound: bytes = SET.addresses["Training"],
+        committee: CommitteeRules = COMMITTEE,
+    ) -> None:
         at = SET.addresses
         constructors: list[tuple[Any, ...]] = [
             (),
             (),
             (at["Registry"], at["Token"], PUBLISHER.address),
             (at["Registry"], at["Escrow"], PUBLISHER.address, b"\x01" * 32, write_rules(rules)),
+            (at["Registry"], at["Training"], write_committee(committee)),
+            (at["Registry"], at["Token"], at["Checkpoint"], PUBLISHER.address, committee.reward),
             (at["Registry"], at["Training"], ATTESTED),
         ]
         self.machine = Machine(CHAIN_ID)
@@ -124,6 +133,8 @@ class Pair:
                 for issuer in ISSUERS
             ],
             "members": self.view("Registry", "members"),
+            "tips": self.view("Checkpoint", "tips", [server.address for server in SERVERS]),
+            "forked": [self.view("Checkpoint", "forked", server.address) for server in SERVERS],
             "roles": [self.view("Registry", "role", account.address) for account in EVERYBODY],
             **{name: self.view("Training", name) for name in plain},
         }
@@ -146,6 +157,18 @@ class Pair:
         assert (said["round"], said["phase"]) == (training.open.round, training.open.phase)
         assert (said["final"], said["closed"]) == (training.open.final, training.closed)
         assert said["model"] == (training.open.model or training.model)
+        self.compare_local_chains(said)
+
+    def compare_local_chains(self, said: dict[str, Any]) -> None:
+        """The tips of the local chains are the model's."""
+        checkpoint = self.model.checkpoint
+        assert said["forked"] == [checkpoint.is_forked(server.address) for server in SERVERS]
+        for server, tip in zip(SERVERS, said["tips"], strict=True):
+            kept = checkpoint.kept.get(server.address, {})
+            unsealed = sum(not checkpoint.is_sealed(server.address, number) for number in kept)
+            newest = checkpoint.newest.get(server.address)
+            digest = newest.block.digest if newest else bytes(32)
+            assert tip == (len(kept), max(kept, default=0), unsealed, digest)
 
 
 @st.composite
@@ -309,6 +332,9 @@ def test_contracts_and_model_agree_over_whole_rounds(rules, data):
         assert pair.both(SERVERS[0], "Training", "settle", number)
 
 
+SEALS = [(27, 1, 1)] * 8
+FORK = (SERVERS[0].address, 1, 1, bytes(32), bytes(32), 0)
+CLAIM = (VEHICLES[0].address, bytes(32), 1, 0, 0)
 LONG = [
     ("Registry", "register", lambda accounts: (2, accounts), 256),
     ("Registry", "rotate", lambda accounts: ([(a, a, 27, 1, 1, 27, 1, 1) for a in accounts],), 128),
@@ -318,6 +344,17 @@ LONG = [
     ("Escrow", "pay", lambda accounts: (accounts, [0] * len(accounts)), 128),
     ("Training", "score", lambda accounts: (1, bytes(32), [0] * len(accounts), 0), 128),
     ("Training", "record", lambda accounts: (1, [(a, bytes(32), 1, 27, 1, 1) for a in accounts]), 128),
+    ("Checkpoint", "anchor", lambda accounts: (1, 1, bytes(32), bytes(32), 0, accounts, []), 7),
+    ("Checkpoint", "anchor", lambda accounts: (1, 1, bytes(32), bytes(32), 0, [], SEALS[: len(accounts)]), 7),
+    ("Checkpoint", "report_fork", lambda accounts: (*FORK, SEALS[: len(accounts)]), 7),
+    ("Sealing", "release", lambda accounts: (SERVERS[0].address, 1, accounts, [], []), 7),
+    ("Sealing", "release", lambda accounts: (SERVERS[0].address, 1, [], [CLAIM] * len(accounts), []), 6),
+    (
+        "Sealing",
+        "release",
+        lambda accounts: (SERVERS[0].address, 1, [], [], [bytes(32)] * len(accounts)),
+        42,
+    ),
 ]
 
 

@@ -1,23 +1,33 @@
 """A toy task: real contracts and signatures, integer updates, any network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from platoon.drivers.assembly import OBSERVE_S, contract_rules, participants, simulated_accounts, task_rules
+from platoon.drivers.assembly import (
+    OBSERVE_S,
+    committee_rules,
+    contract_rules,
+    participants,
+    sealing_budget,
+    simulated_accounts,
+    task_rules,
+)
 from platoon.drivers.event_loop import EventLoop
 from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
 from platoon.drivers.store import ModelStore
 from platoon.ledger.task_chain import Connect, TaskChain
 from platoon.nouns import Digest, EdgeServerId, Instant, Tokens, VehicleId, seconds, to_ppm
 from platoon.protocol import peers
+from platoon.protocol.effects import CommitRound, Steps
 from platoon.protocol.messages import edge_server_peer, vehicle_peer
 from platoon.protocol.methods import find_method
 from platoon.protocol.records import RoundRecord
-from platoon.protocol.rules import TaskState
+from platoon.protocol.round import play_round
+from platoon.protocol.rules import TaskRules, TaskState
 from platoon.protocol.task import play_task
 from platoon.scenario import Scenario
 
@@ -29,6 +39,7 @@ TOY = {
     "round": {"participants": 5, "deadline_s": 30.0},
     "task": {"rounds": 4},
     "trust": {"threshold": 0.3},
+    "committee": {"patience_s": 30.0},
 }
 
 
@@ -40,6 +51,7 @@ class Played:
     records: list[RoundRecord]
     reason: str
     final: TaskState
+    path: Path
 
     @property
     def agreed(self) -> tuple[object, ...]:
@@ -65,12 +77,18 @@ def play(tmp_path: Path) -> Play:
         faults: Faults | None = None,
         overrides: dict[str, object] | None = None,
         retry_s: float = 2.0,
+        forged_base: bool = False,
     ) -> Played:
         nonlocal count
         count += 1
         scenario = Scenario.from_table(TOY, overrides)
         return play_scenario(
-            scenario, tmp_path / f"{count}.sqlite", network or Network(), faults or Faults(), retry_s
+            scenario,
+            tmp_path / f"{count}.sqlite",
+            network or Network(),
+            faults or Faults(),
+            retry_s,
+            task=lying_task if forged_base else play_task,
         )
 
     return play_toy
@@ -84,6 +102,7 @@ def play_scenario(
     retry_s: float,
     *,
     connect: Connect | None = None,
+    task: Callable[[TaskRules, TaskState], Steps[tuple[str, TaskState]]] = play_task,
 ) -> Played:
     method = find_method(scenario.method)
     accounts = simulated_accounts(scenario)
@@ -99,6 +118,8 @@ def play_scenario(
         escrow=Tokens(to_ppm(scenario.task.escrow_tokens)),
         probes=[Digest(bytes([1 + server]) * 32) for server in servers] if method.judged else [],
         connect=connect,
+        committee=committee_rules(scenario, method),
+        sealing=sealing_budget(scenario, method),
     )
     chain.commit("")
     rules = task_rules(scenario, method, chain, retry_s=retry_s)
@@ -122,7 +143,16 @@ def play_scenario(
         model=model,
         accuracy=None,
         last_chosen=nobody,
-        last_judged=nobody,
     )
-    reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(play_task(rules, state))
-    return Played(chain=chain, records=parts.records, reason=reason, final=final)
+    reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(task(rules, state))
+    return Played(chain=chain, records=parts.records, reason=reason, final=final, path=path)
+
+
+def lying_task(rules: TaskRules, state: TaskState) -> Steps[tuple[str, TaskState]]:
+    """A coordinator that, from round 2 on, sends out a model of its own as if it were the task's."""
+    for number in range(1, rules.rounds + 1):
+        if number > 1:
+            state = replace(state, model=Digest(bytes([7]) * 32))
+        state, record = yield from play_round(rules, state)
+        yield CommitRound(state=state, record=record)
+    return "all rounds played", state

@@ -117,3 +117,29 @@ def test_ends(play: Play, overrides: dict[str, object], reason: str, rounds: int
     assert played.reason == reason
     if rounds is not None:
         assert len(played.records) == rounds
+
+
+def test_a_silent_vehicle_on_probation_voids_nothing_and_blocks_nobody(play: Play) -> None:
+    """Two vehicles are excluded, one of them is silent: rounds go on, and the other gets its turn."""
+    overrides = {"round.policy": "void", "trust.penalty": 0.5, "task.rounds": 8, "round.participants": 3}
+    free = play(overrides=overrides)
+    excluded = [vehicle for record in free.records for vehicle in record.cohort.probation]
+    assert len(set(excluded)) > 1
+    silent = excluded[0]
+    played = play(overrides=overrides, faults=Faults(gone=frozenset({silent}), gone_after=2))
+    late = [record for record in played.records if silent in record.cohort.probation]
+    asked = {vehicle for record in played.records for vehicle in record.cohort.probation}
+    assert late
+    assert all(not record.outcome.startswith("void") for record in late)
+    assert asked > {silent}
+
+
+def test_edge_servers_take_the_model_from_the_chain(play: Play) -> None:
+    """A coordinator that dispatches another model gets no vote for it: the base is the chain's."""
+    honest = play(overrides={"task.rounds": 2})
+    for record in honest.records[1:]:
+        assert record.cohort.model == honest.records[0].settled.merged.model
+    lied = play(overrides={"task.rounds": 2}, forged_base=True)
+    assert [record.settled.merged.model for record in lied.records] == [
+        record.settled.merged.model for record in honest.records
+    ]

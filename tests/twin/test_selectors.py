@@ -208,7 +208,7 @@ def test_an_installed_package_can_bring_a_selector(monkeypatch):
 def test_probation_takes_turns():
     seen = forecasts([1e6] * 6, [2e9] * 6, edge_server=[0, 0, 0, -1, 0, 0], attested=[True] * 5 + [False])
     reputation = np.array([0.9, 0.3, 0.2, 0.1, 0.1, 0.1])
-    last_judged = np.array([1, 7, 3, NEVER, 3, NEVER])
-    assert probationers(reputation, 0.4, last_judged, 2, seen).tolist() == [2, 4]
-    assert probationers(reputation, 0.4, last_judged, 9, seen).tolist() == [2, 4, 1]
-    assert probationers(reputation, 0.4, last_judged, 0, seen).tolist() == []
+    last_asked = np.array([1, 7, 3, NEVER, 3, NEVER])
+    assert probationers(reputation, 0.4, last_asked, 2, seen).tolist() == [2, 4]
+    assert probationers(reputation, 0.4, last_asked, 9, seen).tolist() == [2, 4, 1]
+    assert probationers(reputation, 0.4, last_asked, 0, seen).tolist() == []

@@ -10,8 +10,10 @@ import typer
 
 from platoon import __version__
 from platoon.cli import options
+from platoon.cli.ledger import ledger_app
 from platoon.cli.live import LiveView
 from platoon.drivers.progress import Silent
+from platoon.errors import VerificationError
 from platoon.scenario import Scenario
 
 app = typer.Typer(
@@ -24,6 +26,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets: what is there, and how to get it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(ledger_app, name="ledger")
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="scenario file")]
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="run directory")]
@@ -130,13 +133,19 @@ def verify(directories: RunFolders, as_json: Json = False) -> None:
         from platoon.drivers.verify import verify_run
         from platoon.experiments.compare import run_directories
 
-        found = [verify_run(folder) for folder in run_directories(directories)]
+        try:
+            found = [verify_run(folder) for folder in run_directories(directories)]
+        except VerificationError as error:
+            if as_json:
+                options.print_json({"verified": False, "error": str(error)})
+            raise
         lines = [
             f"{row['directory']}: verified. {row['rounds']} rounds, {row['blocks']} blocks, "
             f"{row['transactions']} transactions, {row['updates']} updates; head {row['head'][:16]}..., "
             f"model {row['model_digest'][:16]}..."
             for row in found
         ]
+        lines += [f"{row['directory']}: {doubt}" for row in found for doubt in row["doubts"]]
         _print({"verified": True, "runs": found}, as_json, lines)
 
     options.guarded(command)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from platoon.errors import HaltedError, UserError, VerificationError
+from platoon.errors import HaltedError, UserError, VerificationError, WorkerError
 
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
@@ -53,7 +53,7 @@ def guarded(command: Callable[[], None]) -> None:
         command()
     except UserError as error:
         stop(BAD_INPUT, str(error))
-    except (VerificationError, HaltedError) as error:
+    except (VerificationError, HaltedError, WorkerError) as error:
         stop(CHECK_FAILED, str(error))
     except KeyboardInterrupt:
         stop(INTERRUPTED, "interrupted; every round that was shown is saved, `platoon resume DIR` goes on")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-NAMES = ("Registry", "Token", "Escrow", "Training", "Admission")
-MODULES = ("medians",)
+NAMES = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing", "Admission")
+MODULES = ("medians", "seals")
 """Sources that others import and that are not deployed by themselves."""
 
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from platoon.learning.scores import resolve_score
 from platoon.ledger.task_chain import Participants, TaskChain, compute_rules
-from platoon.nouns import Bools, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
+from platoon.nouns import MILLION, Bools, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
 from platoon.protocol.messages import COORDINATOR, Peer, edge_server_peer, vehicle_peer
 from platoon.protocol.methods import Method
 from platoon.protocol.rules import TaskRules
 from platoon.records.certificates import compute_initial_reputation
+from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Rules
 from platoon.records.signing import Account, simulated_account
 from platoon.scenario import Scenario
@@ -51,6 +52,24 @@ def contract_rules(scenario: Scenario, method: Method) -> Rules:
     return compute_rules(scenario, judged=method.judged, weights=method.weights, threshold=threshold)
 
 
+def committee_rules(scenario: Scenario, method: Method) -> CommitteeRules:
+    """Who seals local blocks. A method without a chain only keeps the books: its edge servers anchor alone."""
+    config = scenario.committee
+    return CommitteeRules(
+        size=config.size if method.judged else 0,
+        floor=to_ppm(config.floor),
+        full_share=to_ppm(config.full_share),
+        unsealed_weight=to_ppm(config.unsealed_weight) if method.judged else MILLION,
+        reward=to_ppm(scenario.reward.sealing_tokens) // scenario.radio.rsus if method.judged else 0,
+    )
+
+
+def sealing_budget(scenario: Scenario, method: Method) -> Tokens:
+    """What the publisher puts aside for local blocks: the reward of every block of the task."""
+    blocks = scenario.task.rounds * scenario.radio.rsus
+    return Tokens(blocks * committee_rules(scenario, method).reward)
+
+
 def ledger_summary(chain: TaskChain, engine: str) -> dict[str, Any]:
     """The part ``ledger`` of a summary."""
     return {
@@ -58,6 +77,8 @@ def ledger_summary(chain: TaskChain, engine: str) -> dict[str, Any]:
         "blocks": chain.ledger.height,
         "transactions": sum(len(block.transactions) for block in chain.ledger.blocks()),
         "head": chain.head.hex(),
+        "local_blocks": sum(tip.height for tip in chain.local_tips()),
+        "unsealed_blocks": sum(tip.unsealed for tip in chain.local_tips()),
         "verified": None,
     }
 
@@ -118,13 +139,15 @@ def task_rules(
         samples=sample_counts(scenario),
         edge_servers=scenario.radio.rsus,
         participants=config.participants,
-        select=find_selector(method.selector),
+        select=find_selector(scenario.round.selector or method.selector),
         rho_min=trust.rho_min if method.judged else 0.0,
         balance=scenario.twin.utility_balance,
         rest_rounds=config.rest_rounds,
         probation_slots=probation,
         judged=method.judged,
         formulas=contract_rules(scenario, method),
+        committee=chain.committee,
+        seal_patience=seconds(scenario.committee.patience_s),
         policy=config.policy,
         deadline=seconds(config.deadline_s),
         retry_every=seconds(config.deadline_s if retry_s is None else retry_s),

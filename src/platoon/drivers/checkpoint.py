@@ -7,6 +7,7 @@ an attempt that was interrupted, and is passed over.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def save_checkpoint(
         (folder / part).mkdir()
     world.save(folder / "world")
     twin.save(folder / "twin")
-    np.savez(folder / "state.npz", last_chosen=state.last_chosen, last_judged=state.last_judged)
+    np.savez(folder / "state.npz", last_chosen=state.last_chosen)
     numbers = {
         "round": state.round,
         "now": state.now,
@@ -60,10 +61,9 @@ def load_checkpoint(folder: Path, world: World, twin: Twin) -> tuple[TaskState, 
                 model=Digest(bytes.fromhex(numbers["model"])),
                 accuracy=numbers["accuracy"],
                 last_chosen=columns["last_chosen"],
-                last_judged=columns["last_judged"],
             )
         spent = {part: float(value) for part, value in numbers["spent"].items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise UserError(f"{folder}: the checkpoint is damaged ({error})") from None
     world.restore(folder / "world")
     twin.restore(folder / "twin")

@@ -3,7 +3,15 @@
 from typing import Any
 
 from platoon.ledger.task_chain import TaskChain
-from platoon.protocol.effects import Accounts, EscrowLeft, ModelDigest, Question, Reputations, Verdicts
+from platoon.protocol.effects import (
+    Accounts,
+    EscrowLeft,
+    LocalGround,
+    ModelDigest,
+    Question,
+    Reputations,
+    Verdicts,
+)
 
 
 def consult(chain: TaskChain, question: Question) -> Any:
@@ -15,6 +23,8 @@ def consult(chain: TaskChain, question: Question) -> Any:
             return chain.reputations()
         case Verdicts(round=number):
             return chain.updates(number)
+        case LocalGround(vehicles=vehicles):
+            return chain.ground(vehicles)
         case EscrowLeft():
             return chain.escrow_left()
         case ModelDigest(round=number):

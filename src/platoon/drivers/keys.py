@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from platoon.ledger.task_chain import Receipt, TaskChain
 from platoon.nouns import VehicleId
-from platoon.protocol.effects import ChangePseudonym, Seal, SignUpdate, Unseal
+from platoon.protocol.effects import ChangePseudonym, Seal, SignBlock, SignUpdate, Unseal
 from platoon.protocol.messages import Peer, vehicle_peer
 from platoon.records.identity import sign_rotation
 from platoon.records.sealed import seal, unseal
@@ -20,13 +20,15 @@ def use_key(
     accounts: dict[Peer, Account],
     chain: TaskChain,
     actor: Peer,
-    effect: SignUpdate | Seal | Unseal | ChangePseudonym,
+    effect: SignUpdate | SignBlock | Seal | Unseal | ChangePseudonym,
 ) -> object:
     """Carry out an effect that needs the actor's private key; what the answer is, the effect's docstring says."""
     mine = accounts[actor]
     match effect:
         case SignUpdate(round=number, digest=digest, samples=samples):
             return sign_update(mine, chain.task, round=number, digest=digest, samples=samples)
+        case SignBlock(block=block):
+            return mine.sign(block.digest)
         case Seal(task=task, round=number, receivers=receivers, contents=contents):
             return tuple(
                 seal(mine, accounts[receiver].public_key, task=task, round=number, content=content)

@@ -43,6 +43,7 @@ from platoon.protocol.effects import (
     Score,
     Seal,
     Sign,
+    SignBlock,
     SignUpdate,
     Submit,
     Submitted,
@@ -50,7 +51,15 @@ from platoon.protocol.effects import (
     Trained,
     Unseal,
 )
-from platoon.protocol.messages import Message, Peer, RenewReply, RenewRequest, TrainRequest, UpdateReply
+from platoon.protocol.messages import (
+    Message,
+    Peer,
+    RenewReply,
+    RenewRequest,
+    SealReply,
+    TrainRequest,
+    UpdateReply,
+)
 from platoon.protocol.records import RoundRecord
 from platoon.records.signing import Account
 from platoon.rng import stream
@@ -86,6 +95,12 @@ class Faults:
     """Edge servers that vote for another model."""
     gone: frozenset[VehicleId] = frozenset()
     """Vehicles that drive away with the model."""
+    gone_after: int = 0
+    """Rounds that they still take part in."""
+    left: frozenset[VehicleId] = frozenset()
+    """Vehicles that drive away after their update has arrived, or refuse to seal: nobody can tell which."""
+    forging: frozenset[VehicleId] = frozenset()
+    """Vehicles that seal with garbage."""
 
 
 @dataclass(kw_only=True)
@@ -124,9 +139,9 @@ class LossyCarrier:
                 answer = even_forecasts(len(parts.samples), horizon, now)
             case Consult(question=question):
                 answer = consult(parts.chain, question)
-            case Sign(call=call):
-                answer = parts.chain.sign(parts.accounts[actor], call)
-            case SignUpdate() | Seal() | Unseal() | ChangePseudonym():
+            case Sign(call=call, ahead=ahead):
+                answer = parts.chain.sign(parts.accounts[actor], call, ahead=ahead)
+            case SignUpdate() | SignBlock() | Seal() | Unseal() | ChangePseudonym():
                 answer = use_key(parts.seed, parts.accounts, parts.chain, actor, effect)
             case Evaluate():
                 answer = 0.5
@@ -179,11 +194,17 @@ class LossyCarrier:
         self._sent += 1
         if sender.role == "edge server" and EdgeServerId(sender.number) in faults.dead:
             return ()
-        if sender.role == "vehicle" and VehicleId(sender.number) in faults.gone:
+        gone = sender.role == "vehicle" and VehicleId(sender.number) in faults.gone
+        if gone and message.body.round > faults.gone_after:
             return ()
         if isinstance(message.body, UpdateReply):
             server = EdgeServerId(sender.number % self._parts.chain.edge_servers)
             message = replace(message, body=replace(message.body, edge_server=server))
+        if isinstance(message.body, SealReply):
+            if VehicleId(sender.number) in faults.left:
+                return ()
+            if VehicleId(sender.number) in faults.forging:
+                message = replace(message, body=replace(message.body, signature=b"\x01" * 64 + b"\x1b"))
         dice = stream(network.seed, "network", self._sent)
         if dice.random() < network.drop:
             return ()

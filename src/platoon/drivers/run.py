@@ -18,10 +18,12 @@ from platoon.drivers.assembly import (
     OBSERVE_S,
     admissions,
     attested_reputation,
+    committee_rules,
     contract_rules,
     ledger_summary,
     participants,
     sample_counts,
+    sealing_budget,
     simulated_accounts,
     task_rules,
 )
@@ -32,7 +34,7 @@ from platoon.drivers.meter import Meter
 from platoon.drivers.progress import Progress, Silent
 from platoon.drivers.remote import connect_ledger
 from platoon.drivers.rows import Times, Truth, forecast_rows, round_row, update_rows, vehicle_rows
-from platoon.drivers.run_directory import RunDirectory
+from platoon.drivers.run_directory import RunDirectory, require_free
 from platoon.drivers.simulated import MEASURE_EVERY, Parts, SimulatedCarrier
 from platoon.drivers.store import ModelStore
 from platoon.drivers.summary import Played, summarise
@@ -71,15 +73,19 @@ def run_scenario(
     check_scenario(scenario)
     if replace and not RunDirectory(out).has_begun:
         shutil.rmtree(out, ignore_errors=True)
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty; choose another --out, or `platoon resume {out}`")
+    require_free(out)
     meter = Meter()
     progress.started(scenario.method, scenario.task.rounds, 0)
     with _machinery(scenario, out, meter, progress) as machinery:
         with meter.measure("start"):
             directory = RunDirectory.create(out, scenario)
         with _session(scenario, directory, machinery, meter, progress) as session:
-            return session.play(session.begin())
+            try:
+                return session.play(session.begin())
+            except UserError:
+                if session.rounds_played == 0:  # what cannot even begin leaves nothing behind
+                    shutil.rmtree(out, ignore_errors=True)
+                raise
 
 
 def resume_run(path: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -114,7 +120,7 @@ def _go_on(directory: RunDirectory, progress: Progress) -> dict[str, Any]:
 def check_scenario(scenario: Scenario) -> None:
     """What can be checked of a scenario without building anything; raises ``UserError``."""
     method = find_method(scenario.method)
-    find_selector(method.selector)
+    find_selector(scenario.round.selector or method.selector)
     resolve_score(scenario.trust.score)
     datasets.load(scenario.task.data)
 
@@ -185,7 +191,7 @@ class _Session:
         self._machinery = machinery
         self._meter = meter
         self._progress = progress
-        self._store = ModelStore(str(directory.models.resolve()), remember=4 * scenario.round.participants)
+        self._store = ModelStore(directory.models, remember=4 * scenario.round.participants)
         self._accounts = simulated_accounts(scenario)
         self._chain: TaskChain | None = None
         self._before = {"wall": 0.0}
@@ -212,6 +218,8 @@ class _Session:
                 escrow=Tokens(to_ppm(self._scenario.task.escrow_tokens)),
                 probes=[pool.probe_digest(i) for i in range(self._scenario.radio.rsus)] if judged else [],
                 connect=self._machinery.connect,
+                committee=committee_rules(self._scenario, self._method),
+                sealing=sealing_budget(self._scenario, self._method),
                 attested=attested_reputation(self._scenario),
             )
             for _ in range(OBSERVE_S):
@@ -220,9 +228,7 @@ class _Session:
             if self._scenario.trust.newcomers == "hybrid":
                 self._admit_newcomers()
             nobody = np.full(self._scenario.fleet.vehicles, NEVER, dtype=np.int64)
-            state = TaskState(
-                round=1, now=world.now, model=model, accuracy=None, last_chosen=nobody, last_judged=nobody
-            )
+            state = TaskState(round=1, now=world.now, model=model, accuracy=None, last_chosen=nobody)
             self._commit(state)
             self._write_map()
         return state
@@ -359,8 +365,14 @@ class _Session:
         verify_run(directory.path)
         summary["ledger"]["verified"] = True
         directory.write_json("summary.json", summary)
+        directory.remove_parts()
         directory.keep_checkpoints(set())
         return summary
+
+    @property
+    def rounds_played(self) -> int:
+        """Rounds that are committed."""
+        return self._chain.round - 1 if self._chain is not None else 0
 
     def close(self) -> None:
         """Close the ledger's file."""

@@ -40,8 +40,7 @@ class RunDirectory:
         making = path.with_name(f".{path.name}.making")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() and any(path.iterdir()):
-                raise UserError(f"{path}: is not empty; choose another --out, or `platoon resume {path}`")
+            require_free(path)
             shutil.rmtree(making, ignore_errors=True)
             for folder in ("models", "checkpoint", "parts"):
                 (making / folder).mkdir(parents=True)
@@ -114,13 +113,16 @@ class RunDirectory:
         self._written[part] = self._write(part, table, rows)
 
     def compact(self, names: Sequence[str]) -> None:
-        """Make one table of the parts of these rounds; parts of no committed round are dropped."""
+        """Make one table of the parts of these rounds. The parts stay, so that it can be done again."""
         for table in ROUND_TABLES:
             paths = [self._part(table, name) for name in names]
             parts = [self._written[path] if path in self._written else pq.read_table(path) for path in paths]
             whole = pa.concat_tables([SCHEMAS[table].empty_table(), *parts])
             self._write(self.path / f"{table}.parquet", table, whole)
-        shutil.rmtree(self.path / "parts")
+
+    def remove_parts(self) -> None:
+        """Remove what went into the whole tables; only a finished run may."""
+        shutil.rmtree(self.path / "parts", ignore_errors=True)
 
     def write_table(self, table: str, rows: Rows) -> None:
         """Write a whole table."""
@@ -158,6 +160,14 @@ class RunDirectory:
         if not isinstance(value, dict):
             raise UserError(f"{self.path / name}: damaged (not an object)")
         return value
+
+
+def require_free(path: Path) -> None:
+    """Raise ``UserError`` unless nothing, or an empty folder, is at that path."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is a file; --out names a folder to make")
+    if path.exists() and any(path.iterdir()):
+        raise UserError(f"{path}: is not empty; choose another --out, or `platoon resume {path}`")
 
 
 def write_atomically(path: Path, text: str) -> None:

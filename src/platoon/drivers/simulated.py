@@ -35,6 +35,7 @@ from platoon.protocol.effects import (
     Score,
     Seal,
     Sign,
+    SignBlock,
     SignUpdate,
     Submit,
     Submitted,
@@ -42,7 +43,7 @@ from platoon.protocol.effects import (
     Trained,
     Unseal,
 )
-from platoon.protocol.messages import Message, Peer, TrainRequest, UpdateReply
+from platoon.protocol.messages import Message, Peer, SealReply, SealRequest, TrainRequest, UpdateReply
 from platoon.records.signing import Account
 from platoon.scenario import Scenario
 from platoon.twin.finish import Job
@@ -88,6 +89,7 @@ class SimulatedCarrier:
         # On whole seconds, wherever a run is taken up again: a resumed twin sees what an undisturbed one saw.
         self._measure_at = Instant((now // MEASURE_EVERY + 1) * MEASURE_EVERY)
         self._uploads: dict[VehicleId, Message] = {}
+        self._served: tuple[Instant, Ints] | None = None
         self._merged: dict[tuple[Any, ...], Digest] = {}
         self._begin_round()
 
@@ -115,8 +117,10 @@ class SimulatedCarrier:
                     answer = consult(self._parts.chain, effect.question)
             case Sign():
                 with self._parts.meter.measure("ledger"):
-                    answer = self._parts.chain.sign(self._parts.accounts[actor], effect.call)
-            case SignUpdate() | Seal() | Unseal() | ChangePseudonym():
+                    answer = self._parts.chain.sign(
+                        self._parts.accounts[actor], effect.call, ahead=effect.ahead
+                    )
+            case SignUpdate() | SignBlock() | Seal() | Unseal() | ChangePseudonym():
                 with self._parts.meter.measure("ledger"):
                     parts = self._parts
                     answer = use_key(parts.scenario.seed, parts.accounts, parts.chain, actor, effect)
@@ -252,8 +256,20 @@ class SimulatedCarrier:
                     message=message, at=Instant(now + seconds(self._parts.scenario.round.distribution_s))
                 ),
             )
+        if isinstance(message.body, SealRequest | SealReply):
+            return self._route_seal(message, now)
         if isinstance(message.body, UpdateReply):
             self._uploads[VehicleId(message.sender.number)] = message
+            return ()
+        return (Delivery(message=message, at=now),)
+
+    def _route_seal(self, message: Message, now: Instant) -> Sequence[Delivery]:
+        """What a committee says to its edge server: lost where the vehicle has left all coverage."""
+        vehicle = message.receiver if isinstance(message.body, SealRequest) else message.sender
+        with self._parts.meter.measure("world"):
+            if self._served is None or self._served[0] != now:
+                self._served = (now, self._parts.world.serving())
+        if self._served[1][vehicle.number] < 0:
             return ()
         return (Delivery(message=message, at=now),)
 

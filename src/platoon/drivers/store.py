@@ -5,9 +5,11 @@ import hashlib
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 
 import fsspec
 import numpy as np
+from fsspec.implementations.local import LocalFileSystem
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -38,10 +40,15 @@ class ModelStore:
     [1, 2, 3]
     """
 
-    def __init__(self, location: str, remember: int = 0) -> None:
-        """``remember``: how many of the latest vectors stay in memory. A verifier remembers none."""
-        self._files, self._root = fsspec.core.url_to_fs(location)
-        self._files.makedirs(self._root, exist_ok=True)
+    def __init__(self, location: str | Path, remember: int = 0) -> None:
+        """A folder (``Path``) or an fsspec URL; made when the first vector is put.
+
+        ``remember``: how many of the latest vectors stay in memory. A verifier remembers none.
+        """
+        if isinstance(location, Path):  # a path is a path, whatever characters are in it
+            self._files, self._root = LocalFileSystem(), location.absolute().as_posix()
+        else:
+            self._files, self._root = fsspec.core.url_to_fs(location)
         self._latest: OrderedDict[Digest, FixedPoint] = OrderedDict()
         self._remember = remember
 
@@ -51,6 +58,7 @@ class ModelStore:
         digest = digest_of(content)
         path = self._path(digest)
         if not self._files.exists(path):
+            self._files.makedirs(self._root, exist_ok=True)
             passing = f"{self._root}/.{uuid.uuid4().hex}"
             self._files.pipe_file(passing, content)
             self._files.mv(passing, path)
@@ -78,6 +86,8 @@ class ModelStore:
             content = self._files.cat_file(self._path(digest))
         except FileNotFoundError:
             raise VerificationError(f"{name}: missing") from None
+        except OSError as error:
+            raise VerificationError(f"{name}: cannot be read ({error})") from None
         if digest_of(content) != digest:
             raise VerificationError(f"{name}: its content has another SHA-256, the file was changed")
         try:
@@ -95,7 +105,10 @@ class ModelStore:
 
     def read(self, name: str) -> bytes:
         """The content of a file, unchecked."""
-        content: bytes = self._files.cat_file(f"{self._root}/{name}")
+        try:
+            content: bytes = self._files.cat_file(f"{self._root}/{name}")
+        except OSError as error:
+            raise VerificationError(f"models/{name}: cannot be read ({error})") from None
         return content
 
     def tidy(self) -> None:
@@ -106,6 +119,8 @@ class ModelStore:
 
     def names(self) -> Iterator[str]:
         """Names of all files, sorted."""
+        if not self._files.isdir(self._root):
+            raise VerificationError("models: the folder is missing")
         yield from sorted(path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False))
 
     def _path(self, digest: Digest) -> str:

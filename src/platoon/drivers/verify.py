@@ -14,7 +14,7 @@ from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.store import SUFFIX, ModelStore, digest_of
 from platoon.errors import UserError, VerificationError
 from platoon.learning.aggregation import merge
-from platoon.ledger.audit import AuditedRound, AuditedUpdate, audit
+from platoon.ledger.audit import AuditedLocalBlock, AuditedRound, AuditedUpdate, audit
 from platoon.ledger.engine import EmbeddedLedger
 from platoon.nouns import MILLION, Digest
 from platoon.records.rules import WEIGHT_TOTAL
@@ -31,7 +31,7 @@ def verify_run(path: Path) -> dict[str, Any]:
     scenario = directory.scenario
     if not directory.ledger.is_file():
         raise UserError(f"{path}: ledger.sqlite is missing")
-    store = ModelStore(str(directory.models.resolve()))
+    store = ModelStore(directory.models)
     verifier = _Verifier(store)
     for audited in audit(directory.ledger):
         verifier.take(audited)
@@ -48,6 +48,10 @@ def verify_run(path: Path) -> dict[str, Any]:
         "updates": verifier.updates,
         "blocks": last.blocks,
         "transactions": last.transactions,
+        "local_blocks": verifier.local_blocks,
+        "unsealed_blocks": verifier.unsealed,
+        "forked": [int(server) for server in last.forks],
+        "doubts": verifier.doubts,
         "head": last.head.hex(),
         "model_digest": last.model.hex(),
         "paid_tokens": verifier.paid / MILLION,
@@ -78,6 +82,9 @@ class _Verifier:
         self.last: AuditedRound | None = None
         self.updates = 0
         self.paid = 0
+        self.local_blocks = 0
+        self.unsealed = 0
+        self.doubts: list[str] = []
         self.rows: dict[tuple[int, int], AuditedUpdate] = {}
 
     def take(self, audited: AuditedRound) -> None:
@@ -93,6 +100,19 @@ class _Verifier:
         self.updates += len(audited.updates)
         self.paid += audited.paid
         self.last = audited
+        for local in audited.local_blocks:
+            self._take_local(local)
+
+    def _take_local(self, local: AuditedLocalBlock) -> None:
+        """Count a local block, and name what its edge server did otherwise than the rules say."""
+        block = local.block
+        self.local_blocks += 1
+        self.unsealed += not block.sealed
+        where = f"round {block.round}, edge server 0x{block.edge_server.hex()}"
+        if not local.is_recorded:
+            self.doubts.append(f"{where}: its local block is not what it recorded")
+        if not local.is_drawn:
+            self.doubts.append(f"{where}: its committee is not the one that was drawn")
 
     def _check_merge(self, audited: AuditedRound) -> None:
         merged = [update for update in audited.updates if update.weight]
@@ -130,6 +150,8 @@ def _check_summary(summary: dict[str, Any], found: dict[str, Any]) -> None:
         ("ledger.head", ledger.get("head"), found["head"]),
         ("ledger.blocks", ledger.get("blocks"), found["blocks"]),
         ("ledger.transactions", ledger.get("transactions"), found["transactions"]),
+        ("ledger.local_blocks", ledger.get("local_blocks"), found["local_blocks"]),
+        ("ledger.unsealed_blocks", ledger.get("unsealed_blocks"), found["unsealed_blocks"]),
         ("model_digest", summary.get("model_digest"), found["model_digest"]),
         ("rewards.paid", _micro(rewards.get("paid")), _micro(found["paid_tokens"])),
         ("rewards.escrow_left", _micro(rewards.get("escrow_left")), _micro(found["escrow_left_tokens"])),

@@ -26,16 +26,12 @@ import numpy as np
 
 from platoon.drivers.datasets import ImageData
 from platoon.drivers.fleet_data import FleetData
-from platoon.errors import UserError
+from platoon.errors import UserError, WorkerError
 from platoon.nouns import Bools, Digest, FixedPoint, Ints, Scores
 from platoon.scenario import Scenario
 
 EVALUATION_SLICE: Final = 2500
 """Test images per piece of work: a multiple of ``evaluation.CHUNK``, so that no split changes a batch's shape."""
-
-
-class WorkerError(RuntimeError):
-    """A worker process failed or died; the message says what it was doing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from platoon.drivers.progress import Progress
 from platoon.drivers.run import check_scenario, resume_run, run_scenario
-from platoon.drivers.run_directory import RunDirectory, write_atomically
+from platoon.drivers.run_directory import RunDirectory, require_free, write_atomically
 from platoon.errors import UserError
 from platoon.experiments.report import find_findings, write_report
 from platoon.experiments.report.page import load_plotly
@@ -35,8 +35,7 @@ def compare_methods(scenario: Scenario, out: Path, progress: Progress) -> dict[s
             f"ledger.engine = 'rpc', compare = {list(scenario.compare)}: the methods' runs have the same accounts, "
             "and a chain has room for one of them; allowed is one method, or engine = 'embedded'"
         )
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty; choose another --out, or `platoon resume {out}`")
+    require_free(out)
     check_scenario(scenario)
     load_plotly()  # a missing extra is said now, not after the runs
     out.mkdir(parents=True, exist_ok=True)

@@ -169,7 +169,10 @@ def resolve_score(name: str) -> ScoreRule:
     plugins = {point.name: point for point in entry_points(group="platoon.scores")}
     if name not in plugins:
         raise UserError(f"trust.score = {name!r}: no such score; {did_you_mean(name, [*SCORES, *plugins])}")
-    rule = plugins[name].load()
+    try:
+        rule = plugins[name].load()
+    except Exception as error:
+        raise UserError(f"trust.score = {name!r}: {plugins[name].value} does not load ({error})") from error
     if not isinstance(rule, ScoreRule):
         raise UserError(
             f"trust.score = {name!r}: {plugins[name].value} is no platoon.learning.scores.ScoreRule"

@@ -19,9 +19,13 @@ from platoon.ledger.engine import admit_transaction, check_commit, check_header,
 from platoon.ledger.model import Model, Outcome
 from platoon.ledger.model_training import ModelUpdate, SettledRound
 from platoon.nouns import Address, Digest, EdgeServerId, Tokens, VehicleId
+from platoon.records.committee import discount_unsealed, draw_order, is_committee
 from platoon.records.encoding import EMPTY_DIGEST
+from platoon.records.local_block import LocalBlock
+from platoon.records.merkle import compute_root
 from platoon.records.rules import compute_products, compute_weights
 from platoon.records.transactions import Transaction, decode_transaction
+from platoon.records.typed_data import compute_update_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,20 @@ class AuditedUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedLocalBlock:
+    """An anchored local block. The contract has checked its seals and its place; what it could not check is said
+    here, for an edge server that does otherwise harms its own chain, not the record."""
+
+    block: LocalBlock
+    committee: tuple[Address, ...]
+    signers: tuple[Address, ...]
+    is_recorded: bool
+    """Its root is that of what the edge server recorded in the round."""
+    is_drawn: bool
+    """Its committee is the one that the last global block draws; True where the block is unsealed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditedRound:
     """A settled and committed round; round 0 is the setup, with the initial model and no updates."""
 
@@ -66,6 +84,10 @@ class AuditedRound:
     """Transactions of the log up to there."""
     checkpoint: str
     """Name that was committed with it."""
+    local_blocks: tuple[AuditedLocalBlock, ...] = ()
+    """In the order in which they were anchored."""
+    forks: tuple[EdgeServerId, ...] = ()
+    """Edge servers whose chain was proved to have forked, up to here."""
 
 
 def audit(path: Path) -> Iterator[AuditedRound]:
@@ -112,6 +134,8 @@ class _Auditor:
         self._model: Model | None = None
         self._transactions = 0
         self._settled: list[SettledRound] = []
+        self._recorded: dict[Address, tuple[int, list[Address], list[Digest]]] = {}
+        self._local_blocks: list[AuditedLocalBlock] = []
 
     def take_block(self, block: Block) -> None:
         """Check one block and everything in it."""
@@ -168,13 +192,49 @@ class _Auditor:
             raise ValueError("a call before the task chain is set up")
         function, arguments = self._contracts.decode_call(transaction.call)
         outcome = self._model.apply(transaction.sender, function.contract, function.name, arguments)
+        if outcome.ok and function.name == "record":
+            self._keep_record(transaction.sender, *arguments)
+        if outcome.ok and function.name == "anchor":
+            self._check_anchor(transaction.sender)
         return outcome, f"{function.contract}.{function.name}"
+
+    def _keep_record(self, sender: Address, round_number: int, entries: tuple[tuple[Any, ...], ...]) -> None:
+        """The leaves that the edge server's local block of the round must have."""
+        assert self._model is not None  # it has applied the call
+        task = self._model.training.task
+        digests = [
+            compute_update_digest(
+                task=task, round=round_number, vehicle=entry[0], digest=entry[1], samples=entry[2]
+            )
+            for entry in entries
+        ]
+        self._recorded[sender] = (round_number, [Address(entry[0]) for entry in entries], digests)
+
+    def _check_anchor(self, sender: Address) -> None:
+        assert self._model is not None  # it has applied the call
+        checkpoint, training = self._model.checkpoint, self._model.training
+        anchored = checkpoint.newest[sender]
+        recorded, vehicles, digests = self._recorded.get(sender, (0, [], []))
+        reputations = {vehicle: training.reputation(vehicle) for vehicle in vehicles}
+        order = draw_order(self._head, sender, reputations, checkpoint.rules)
+        members = [member for member in anchored.committee if member != sender]
+        self._local_blocks.append(
+            AuditedLocalBlock(
+                block=anchored.block,
+                committee=anchored.committee,
+                signers=anchored.signers,
+                is_recorded=(anchored.block.round, anchored.block.root) == (recorded, compute_root(digests)),
+                is_drawn=not members or is_committee(order, checkpoint.rules.size, members),
+            )
+        )
 
     def _describe(self, settled: SettledRound, commit: Commit) -> AuditedRound:
         assert self._model is not None  # rounds come from it
         ids, seats = self._model.registry.vehicles, self._model.registry.seats
         updates = sorted(settled.updates, key=lambda update: ids[update.vehicle])
-        weights = self._weigh(updates)
+        weights = self._weigh(updates, settled.round)
+        blocks = tuple(local for local in self._local_blocks if local.block.round == settled.round)
+        self._local_blocks = [local for local in self._local_blocks if local.block.round > settled.round]
         return AuditedRound(
             round=settled.round,
             updates=tuple(
@@ -203,16 +263,21 @@ class _Auditor:
             blocks=commit.height + 1,
             transactions=self._transactions,
             checkpoint=commit.checkpoint,
+            local_blocks=blocks,
+            forks=tuple(sorted({EdgeServerId(seats[server]) for server, _ in self._model.checkpoint.forks})),
         )
 
-    def _weigh(self, updates: list[ModelUpdate]) -> list[int]:
+    def _weigh(self, updates: list[ModelUpdate], round_number: int) -> list[int]:
         assert self._model is not None  # rounds come from it
+        checkpoint = self._model.checkpoint
         products = compute_products(
             self._model.training.rules,
             [update.before for update in updates],
             [update.samples for update in updates],
             [update.merged for update in updates],
         )
+        sealed = [checkpoint.is_sealed(update.edge_server, round_number) for update in updates]
+        products = discount_unsealed(products, sealed, checkpoint.rules.unsealed_weight)
         return compute_weights(products) if any(products) else products
 
 

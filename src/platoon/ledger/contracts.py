@@ -17,12 +17,14 @@ from platoon.records.abi import Arguments, Decode, compile_codec, compute_select
 from platoon.records.encoding import compute_contract_address, keccak
 from platoon.records.transactions import MAX_GAS, Call
 
-CONTRACTS = ("Registry", "Token", "Escrow", "Training", "Admission")
+CONTRACTS = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing", "Admission")
 """In the order of deployment."""
 
 _LINKS = {
     "Escrow": ("Registry", "Token"),
     "Training": ("Registry", "Escrow"),
+    "Checkpoint": ("Registry", "Training"),
+    "Sealing": ("Registry", "Token", "Checkpoint"),
     "Admission": ("Registry", "Training"),
 }
 """The contracts that a constructor's first arguments must name."""

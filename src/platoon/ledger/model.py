@@ -8,12 +8,14 @@ equal over arbitrary calls.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from platoon.ledger.contracts import ContractSet, Event
+from platoon.ledger.contracts import CONTRACTS, ContractSet, Event
 from platoon.ledger.model_accounts import Escrow, Token
 from platoon.ledger.model_admission import Admission
+from platoon.ledger.model_checkpoint import Checkpoint, Sealing
 from platoon.ledger.model_registry import Registry, Rejected
 from platoon.ledger.model_training import SettledRound, Training
 from platoon.nouns import Address, Digest
+from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Payment, Rule, Rules, WeightRule
 from platoon.records.typed_data import Domain
 
@@ -44,6 +46,17 @@ def write_rules(rules: Rules) -> tuple[int, ...]:
     return tuple(int(getattr(rules, name)) for name in (*names, "pool", "base", "bonus"))
 
 
+def read_committee(parameters: Sequence[int], reward: int) -> CommitteeRules:
+    """The rules in the parameters of Checkpoint and the reward of Sealing; raises ``ValueError``."""
+    names = ("size", "floor", "full_share", "unsealed_weight")
+    return CommitteeRules(**dict(zip(names, parameters, strict=True)), reward=reward)
+
+
+def write_committee(rules: CommitteeRules) -> tuple[int, ...]:
+    """The rules as Checkpoint's constructor takes them."""
+    return rules.size, rules.floor, rules.full_share, rules.unsealed_weight
+
+
 class Model:
     """A task chain's state after its deployment."""
 
@@ -54,14 +67,15 @@ class Model:
             ValueError: arguments that the contracts would not have taken.
         """
         operator, addresses = contracts.operator, contracts.addresses
-        publisher, initial, parameters = constructors[3][2:]
+        given = dict(zip(CONTRACTS, constructors, strict=True))
+        publisher, initial, parameters = given["Training"][2:]
         registry = Domain(chain_id=chain_id, contract=addresses["Registry"])
         self.registry = Registry(operator=operator, separator=registry.separator)
         self.token = Token(operator=operator)
         self.escrow = Escrow(
             operator=operator,
             address=addresses["Escrow"],
-            publisher=constructors[2][2],
+            publisher=given["Escrow"][2],
             registry=self.registry,
             token=self.token,
         )
@@ -74,12 +88,26 @@ class Model:
             rules=read_rules(parameters),
             model=Digest(initial),
         )
+        sealer, reward = given["Sealing"][3:]
+        self.checkpoint = Checkpoint(
+            registry=self.registry,
+            training=self.training,
+            rules=read_committee(given["Checkpoint"][2], reward),
+        )
+        self.sealing = Sealing(
+            address=addresses["Sealing"],
+            publisher=sealer,
+            registry=self.registry,
+            token=self.token,
+            checkpoint=self.checkpoint,
+            reward=reward,
+        )
         self.admission = Admission(
             operator=operator,
             address=addresses["Admission"],
             registry=self.registry,
             training=self.training,
-            attested=constructors[4][2],
+            attested=given["Admission"][2],
         )
         self._handlers = self._collect_handlers()
 
@@ -97,7 +125,8 @@ class Model:
         return settled
 
     def _collect_handlers(self) -> dict[tuple[str, str], Callable[..., list[Event]]]:
-        token, escrow, training, admission = self.token, self.escrow, self.training, self.admission
+        token, escrow, training = self.token, self.escrow, self.training
+        checkpoint, sealing, admission = self.checkpoint, self.sealing, self.admission
 
         def withdraw(sender: Address) -> list[Event]:
             return escrow.withdraw(sender, {training.address: training.closed})
@@ -125,6 +154,11 @@ class Model:
             ("Training", "vote"): training.vote,
             ("Training", "settle"): training.settle,
             ("Training", "close"): training.close,
+            ("Checkpoint", "anchor"): checkpoint.anchor,
+            ("Checkpoint", "report_fork"): checkpoint.report_fork,
+            ("Sealing", "fund"): sealing.fund,
+            ("Sealing", "release"): sealing.release,
+            ("Sealing", "withdraw"): sealing.withdraw,
             ("Admission", "trust_issuers"): admission.trust_issuers,
             ("Admission", "distrust"): admission.distrust,
             ("Admission", "admit_certified"): admission.admit_certified,

@@ -58,6 +58,10 @@ class Registry:
         """Edge servers that take part now."""
         return frozenset(account for account in self.seats if self.roles[account] == EDGE_SERVER)
 
+    def account(self, vehicle: int) -> Address | None:
+        """The account that a vehicle uses now; None where no such vehicle is registered."""
+        return self.current[vehicle] if 0 <= vehicle < len(self.current) else None
+
     def register(self, sender: Address, role: int, accounts: Sequence[Address]) -> list[Event]:
         """The operator gives accounts a role, for good."""
         require(len(accounts) <= 256, "reverted")

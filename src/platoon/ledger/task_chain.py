@@ -4,7 +4,7 @@ Vehicles are known here by id (their row), on the chain by address. Updates of a
 order, ascending by address, whatever the order in which they were recorded; scores follow it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from platoon.ledger.blocks import Result
 from platoon.ledger.contracts import ContractSet, Event
 from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt
 from platoon.ledger.membership import Membership
-from platoon.ledger.model import read_rules, write_rules
+from platoon.ledger.model import read_committee, read_rules, write_committee, write_rules
 from platoon.nouns import (
     MILLION,
     Address,
@@ -30,7 +30,10 @@ from platoon.nouns import (
     to_ppm,
 )
 from platoon.records.abi import Arguments
-from platoon.records.encoding import keccak
+from platoon.records.committee import CommitteeRules
+from platoon.records.encoding import EMPTY_DIGEST, keccak
+from platoon.records.local_block import LocalBlock, compute_record_digests
+from platoon.records.merkle import compute_proof
 from platoon.records.rules import MAX_EDGE_SERVERS, MAX_TOKENS, Payment, Rule, Rules, WeightRule
 from platoon.records.signing import Account, split_signature
 from platoon.records.transactions import Call, sign_transaction
@@ -40,6 +43,8 @@ from platoon.scenario import Scenario
 __all__ = [
     "Call",
     "Calls",
+    "Ground",
+    "LocalTip",
     "Participants",
     "Receipt",
     "RecordedUpdate",
@@ -88,6 +93,35 @@ class RecordedUpdate:
     """None until settled, ppm."""
     reward: Tokens = _NOTHING
     """Paid at settlement."""
+    sealed: bool = False
+    """Its edge server anchored the round's local block with a committee's seals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalTip:
+    """Where an edge server's local chain stands."""
+
+    edge_server: Address
+    height: int = 0
+    """Blocks anchored so far."""
+    digest: Digest = Digest(EMPTY_DIGEST)  # noqa: RUF009 - a constant
+    """Of the last one; zeros before the first."""
+    unsealed: int = 0
+    """Blocks that the edge server signed alone so far."""
+    forked: bool = False
+    """Two signed blocks for one height (of one round) were reported: the chain is not extended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a round's local blocks stand on: from it all make the same blocks and draw the same committees."""
+
+    head: Digest
+    """Hash of the last global block: the seed of the draw."""
+    tips: tuple[LocalTip, ...]
+    """By edge server."""
+    reputations: Mapping[Address, int]
+    """Of the vehicles that were asked about, ppm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +202,42 @@ class Calls:
         """Moves reputations, pays, opens the next round."""
         return self.contracts.call("Training", "settle", round)
 
+    def anchor(self, block: LocalBlock, committee: Sequence[Address], seals: Sequence[bytes]) -> Call:
+        """This edge server's local block; ``seals``: signatures of its hash, ascending by signer."""
+        return self.contracts.call(
+            "Checkpoint",
+            "anchor",
+            *(block.round, block.height, block.parent, block.root, block.count),
+            list(committee),
+            [split_signature(seal) for seal in seals],
+        )
+
+    def report_fork(self, block: LocalBlock, seals: Sequence[bytes]) -> Call:
+        """Evidence: a block that its edge server signed in a round of which it has anchored another."""
+        return self.contracts.call(
+            "Checkpoint",
+            "report_fork",
+            *(block.edge_server, block.round, block.height, block.parent, block.root, block.count),
+            [split_signature(seal) for seal in seals],
+        )
+
+    def release(self, block: LocalBlock, updates: Sequence[SignedUpdate], signers: Sequence[Address]) -> Call:
+        """Pays a sealed block's signers, by proofs of the vehicles' updates; ``updates``: all of the block."""
+        ordered = sorted(updates, key=lambda update: update.vehicle)
+        digests = compute_record_digests(ordered)
+        positions = {update.vehicle: i for i, update in enumerate(ordered)}
+        claims, proof = [], []
+        for signer in signers:
+            if signer == block.edge_server:
+                continue
+            position = positions[signer]
+            path, update = compute_proof(digests, position), ordered[position]
+            claims.append((signer, update.digest, update.samples, position, len(path)))
+            proof += path
+        return self.contracts.call(
+            "Sealing", "release", block.edge_server, block.round, list(signers), claims, proof
+        )
+
     def close(self) -> Call:
         """The publisher ends the task."""
         return self.contracts.call("Training", "close")
@@ -205,6 +275,11 @@ class TaskChain:
         self._seats = {
             Address(seat): EdgeServerId(i) for i, seat in enumerate(self._view("Registry", "members")[0])
         }
+        self.committee = read_committee(
+            self._view("Checkpoint", "committee")[0], self._view("Sealing", "REWARD")[0]
+        )
+        """Rules of the committees that seal local blocks."""
+        self._tips = {address: self._read_tip(address) for address in self._seats}
         self._read_pseudonyms()
         self._rounds: dict[int, dict[Address, RecordedUpdate]] = {}
         self._last_round = 0
@@ -225,12 +300,15 @@ class TaskChain:
         model: Digest,
         escrow: Tokens,
         probes: Sequence[Digest],
+        committee: CommitteeRules | None = None,
+        sealing: Tokens = _NOTHING,
         attested: int = MILLION // 2,
         at: Instant = _BEGINNING,
         connect: Connect | None = None,
     ) -> "TaskChain":
         """Set a task up in a new file: contracts, registrations, escrow, committed probe sets (one per edge server,
-        none where nothing is scored). Nothing is durable before the first ``commit``.
+        none where nothing is scored). ``sealing``: the budget for local blocks, beside the escrow. Nothing is
+        durable before the first ``commit``.
 
         Args:
             attested: what a newcomer starts with that an edge server admits by its attestation (eq. 13), ppm.
@@ -238,12 +316,18 @@ class TaskChain:
         Raises:
             ValueError: parameters out of bounds, or accounts that are not distinct.
         """
-        _check_participants(participants, escrow)
+        _check_participants(participants, Tokens(escrow + sealing))
         log = EmbeddedLedger.create(path, chain_id=chain_id, sealers=participants.edge_servers)
         ledger = connect(log) if connect is not None else log
         training = (model, write_rules(rules))
         setup = _setup(
-            participants, training, attested=attested, escrow=escrow, probes=probes, chain_id=chain_id
+            participants,
+            training,
+            committee=committee or CommitteeRules(),
+            attested=attested,
+            funds=(escrow, sealing),
+            probes=probes,
+            chain_id=chain_id,
         )
         for receipt in ledger.submit(setup, at=at, round=0):
             if not receipt.ok:
@@ -353,6 +437,24 @@ class TaskChain:
         taken = self._rounds.get(round, {})
         return tuple(taken[address] for address in sorted(taken))
 
+    def ground(self, vehicles: Sequence[Address]) -> Ground:
+        """What the local blocks of the open round stand on; ``vehicles``: those whose updates they hold."""
+        reputations = self.reputations()
+        return Ground(
+            head=self.head,
+            tips=self.local_tips(),
+            reputations={vehicle: int(reputations[self._id(vehicle)]) for vehicle in vehicles},
+        )
+
+    def local_tips(self) -> tuple[LocalTip, ...]:
+        """Where every edge server's local chain stands, by edge server."""
+        return tuple(self._tips[address] for address in self._seats)
+
+    def sealing_left(self) -> Tokens:
+        """What the budget for local blocks still holds."""
+        at = self.ledger.contracts.addresses["Sealing"]
+        return Tokens(self._view("Token", "balanceOf", at)[0])
+
     def model_digest(self, round: int) -> Digest | None:
         """The model that the round ends with: what a majority voted for, or the model before where nothing was
         merged. None while it is undecided; of the open round and the one before."""
@@ -362,6 +464,13 @@ class TaskChain:
 
     def _view(self, contract: str, name: str, *arguments: Any) -> tuple[Any, ...]:
         return self.ledger.read(self.ledger.contracts.call(contract, name, *arguments))
+
+    def _read_tip(self, edge_server: Address) -> LocalTip:
+        height, _, unsealed, digest = self._view("Checkpoint", "tips", [edge_server])[0][0]
+        forked = self._view("Checkpoint", "forked", edge_server)[0]
+        return LocalTip(
+            edge_server=edge_server, height=height, digest=Digest(digest), unsealed=unsealed, forked=forked
+        )
 
     def _read_pseudonyms(self) -> None:
         handles = range(1, len(self._vehicles) + 1)
@@ -402,6 +511,11 @@ class TaskChain:
                 taken = self._rounds[values["round"]]
                 for address, update in taken.items():
                     taken[address] = replace(update, evidence=values["evidence"])
+            elif name == "Anchored":
+                self._anchor(values)
+            elif name == "Forked":
+                tip = self._tips[values["edge_server"]]
+                self._tips[values["edge_server"]] = replace(tip, forked=True)
             elif name == "Standing":
                 if self._reputations_head is not None:
                     self._reputations[self._id(values["vehicle"])] = values["now"]
@@ -432,6 +546,21 @@ class TaskChain:
                 probation=self._is_probation(reputation),
             )
 
+    def _anchor(self, values: dict[str, Any]) -> None:
+        address, sealed = values["edge_server"], values["sealed"]
+        tip = self._tips[address]
+        if values["height"] > tip.height:  # else the views had it before its block was read again
+            self._tips[address] = replace(
+                tip,
+                height=values["height"],
+                digest=Digest(values["digest"]),
+                unsealed=tip.unsealed + (not sealed),
+            )
+        taken = self._rounds.get(values["round"], {})
+        for vehicle, update in taken.items():
+            if update.edge_server == self._seats[address]:
+                taken[vehicle] = replace(update, sealed=sealed)
+
     def _is_probation(self, reputation: int) -> bool:
         return self.rules.rule is Rule.DEFAULT and reputation < self.rules.rho_min
 
@@ -460,8 +589,9 @@ def _setup(
     participants: Participants,
     training: tuple[Any, ...],
     *,
+    committee: CommitteeRules,
     attested: int,
-    escrow: Tokens,
+    funds: tuple[Tokens, Tokens],
     probes: Sequence[Digest],
     chain_id: int,
 ) -> list[bytes]:
@@ -474,6 +604,8 @@ def _setup(
         (),
         (at["Registry"], at["Token"], publisher.address),
         (at["Registry"], at["Escrow"], publisher.address, *training),
+        (at["Registry"], at["Training"], write_committee(committee)),
+        (at["Registry"], at["Token"], at["Checkpoint"], publisher.address, committee.reward),
         (at["Registry"], at["Training"], attested),
     )
     servers = [account.address for account in participants.edge_servers]
@@ -486,14 +618,18 @@ def _setup(
             contracts.call("Registry", "register", VEHICLE, fleet[i : i + _BATCH])
             for i in range(0, len(fleet), _BATCH)
         ),
-        contracts.call("Token", "mint", publisher.address, escrow),
+        contracts.call("Token", "mint", publisher.address, sum(funds)),
         contracts.call("Token", "close_minting"),
         contracts.call("Escrow", "bind", at["Training"]),
         contracts.call("Registry", "bind", at["Admission"]),
     ]
     funding = [
-        contracts.call("Token", "approve", at["Escrow"], escrow),
-        contracts.call("Escrow", "fund", escrow),
+        call
+        for name, amount in zip(("Escrow", "Sealing"), funds, strict=True)
+        for call in (
+            contracts.call("Token", "approve", at[name], amount),
+            contracts.call(name, "fund", amount),
+        )
     ]
     signed = [
         sign_transaction(operator, call, nonce=i, chain_id=chain_id) for i, call in enumerate(operations)

@@ -1,10 +1,24 @@
 """What is wrong with a peer's reply: a value that the round keeps, never an error of ours (STYLE 5)."""
 
-from platoon.nouns import Address, SignedUpdate
+from functools import lru_cache
+
+from platoon.nouns import Address, Digest, SignedUpdate
 from platoon.protocol.gather import NOT_MINE
-from platoon.protocol.messages import Peer, RefusalReply, RenewReply, TransactionReply, UpdateReply
+from platoon.protocol.messages import (
+    Peer,
+    RefusalReply,
+    RenewReply,
+    SealReply,
+    TransactionReply,
+    UpdateReply,
+)
 from platoon.protocol.rules import TaskRules
-from platoon.records.signing import recover_update_signer
+from platoon.records.local_block import LocalBlock
+from platoon.records.signing import recover, recover_update_signer
+
+_REMEMBERED = 2048
+"""Signatures whose signer is remembered: those of a few rounds. A round's parties check the same bytes, and in one
+process the curve has to say only once who signed them."""
 
 
 def check_update(
@@ -31,7 +45,7 @@ def _find_fault(
         return "signed as another vehicle"
     if signed.samples != samples:
         return f"claims {signed.samples} samples, registered are {samples}"
-    if recover_update_signer(signed) != signed.vehicle:
+    if not is_genuine(signed):
         return "bad signature"
     return None
 
@@ -48,3 +62,25 @@ def check_transaction(round_number: int, kind: str, reply: object) -> str | None
     if not isinstance(reply, TransactionReply) or (reply.round, reply.answers) != (round_number, kind):
         return NOT_MINE
     return None
+
+
+def check_seal(block: LocalBlock, member: Address, reply: object) -> str | None:
+    """The fault of a committee member's reply to a seal request, or None."""
+    if not isinstance(reply, SealReply) or (reply.round, reply.edge_server) != (
+        block.round,
+        block.edge_server,
+    ):
+        return NOT_MINE
+    return None if recover_seal(block.digest, reply.signature) == member else "bad seal"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def is_genuine(update: SignedUpdate) -> bool:
+    """Whether the vehicle that an update names signed it."""
+    return recover_update_signer(update) == update.vehicle
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def recover_seal(digest: Digest, signature: bytes) -> Address | None:
+    """Who sealed a block; None for no strict signature."""
+    return recover(digest, signature)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from platoon.ledger.task_chain import Call, Receipt
 from platoon.nouns import Address, Digest, Duration, EdgeServerId, Instant, Outcomes, VehicleId
 from platoon.protocol.messages import Message, Peer
+from platoon.records.local_block import LocalBlock
 
 T = TypeVar("T")
 
@@ -69,6 +70,8 @@ class Sign:
     """Sign a contract call as a transaction of the actor's own account. Answer: the transaction's bytes."""
 
     call: Call
+    ahead: int = 0
+    """Transactions of this account that were signed before it and are not submitted yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,13 @@ class SignUpdate:
     round: int
     digest: Digest
     samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignBlock:
+    """Sign a local block with the actor's own key (EIP-712). Answer: the signature, 65 bytes."""
+
+    block: LocalBlock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +174,15 @@ class ModelDigest:
     round: int
 
 
-Question = Accounts | Reputations | Verdicts | EscrowLeft | ModelDigest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalGround:
+    """What the round's local blocks stand on: ``platoon.ledger.task_chain.Ground``."""
+
+    vehicles: tuple[Address, ...]
+    """Whose reputations are asked for."""
+
+
+Question = Accounts | Reputations | Verdicts | EscrowLeft | ModelDigest | LocalGround
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +248,7 @@ Effect = (
     | Learn
     | Sign
     | SignUpdate
+    | SignBlock
     | Seal
     | Unseal
     | ChangePseudonym

@@ -4,8 +4,9 @@ is recognised; every reply is signed by its sender or is a signed transaction.""
 from dataclasses import dataclass
 from typing import Literal
 
-from platoon.nouns import Digest, EdgeServerId, SignedUpdate, VehicleId
+from platoon.nouns import Address, EdgeServerId, SignedUpdate, VehicleId
 from platoon.records.identity import Rotation
+from platoon.records.local_block import LocalBlock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -50,6 +51,35 @@ class UpdateReply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SealRequest:
+    """You are of the round's committee of an edge server: check its local block, and sign it."""
+
+    round: int
+    block: LocalBlock
+    updates: tuple[SignedUpdate, ...]
+    """All that the block holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealReply:
+    """A committee member's signature of a local block."""
+
+    round: int
+    edge_server: Address
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSeals:
+    """What a committee has signed, for its edge server; empty where no quorum of it did."""
+
+    vehicles: tuple[Address, ...] = ()
+    """The committee without the edge server, ascending."""
+    seals: tuple[bytes, ...] = ()
+    """Ascending by signer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RenewRequest:
     """Go on under a new pseudonym."""
 
@@ -88,18 +118,18 @@ class RotateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRequest:
-    """Record these updates, which reached you, on the task's chain."""
+    """Record these updates, which reached you, on the task's chain, and anchor your local block of them."""
 
     round: int
     updates: tuple[SignedUpdate, ...]
+    local: LocalSeals = LocalSeals()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
-    """Judge all recorded updates of the round on your probe set, starting from this model."""
+    """Judge all recorded updates of the round on your probe set."""
 
     round: int
-    model: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +144,6 @@ class MergeRequest:
     """Aggregate by yourself from what is on record, and vote the digest."""
 
     round: int
-    model: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +161,13 @@ class TransactionReply:
     answers: str
     """Name of the request's type."""
     transaction: bytes
+    further: tuple[bytes, ...] = ()
+    """Transactions of the same account that follow it in this order."""
 
 
 Request = (
     TrainRequest
+    | SealRequest
     | RecordRequest
     | ScoreRequest
     | JudgeRequest
@@ -144,7 +176,7 @@ Request = (
     | RenewRequest
     | RotateRequest
 )
-Reply = UpdateReply | TransactionReply | RenewReply | RefusalReply
+Reply = UpdateReply | SealReply | TransactionReply | RenewReply | RefusalReply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

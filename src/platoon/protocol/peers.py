@@ -8,16 +8,19 @@ from typing import Never
 
 from platoon.ledger.membership import Membership
 from platoon.ledger.task_chain import Call, Calls
-from platoon.nouns import EdgeServerId, Instant, VehicleId, to_ppm
+from platoon.nouns import Address, EdgeServerId, Instant, SignedUpdate, VehicleId, to_ppm
 from platoon.protocol.effects import (
     Aggregate,
     ChangePseudonym,
     Consult,
     Listen,
+    LocalGround,
+    ModelDigest,
     Score,
     Seal,
     Send,
     Sign,
+    SignBlock,
     SignUpdate,
     Steps,
     Train,
@@ -38,6 +41,8 @@ from platoon.protocol.messages import (
     Request,
     RotateRequest,
     ScoreRequest,
+    SealReply,
+    SealRequest,
     SettleRequest,
     TrainRequest,
     TransactionReply,
@@ -46,31 +51,46 @@ from platoon.protocol.messages import (
     vehicle_peer,
 )
 from platoon.protocol.rules import TaskRules
+from platoon.protocol.sealing import accept_seals, find_fault, propose
 from platoon.protocol.weights import merge_weights
 from platoon.records.sealed import TaskOrder
 
 
 def vehicle(me: VehicleId, rules: TaskRules) -> Steps[Never]:
-    """A vehicle: obeys what the coordinator sealed to it, and says why it refuses what is anything else.
+    """A vehicle: obeys what the coordinator sealed to it, and says why it refuses what is anything else; seals
+    local blocks that hold its update.
 
     A request that does not open moves nothing here: whoever forges one cannot have the genuine ones passed over.
     """
     round_number = 0
     answers: dict[str, Reply] = {}
+    sealed: dict[tuple[int, Address], SealReply] = {}
     while True:
         received = yield Listen()
         request = received.message.body
+        if isinstance(request, SealRequest):
+            yield from _seal(me, _own_update(answers), sealed, request)
+            continue
         if not isinstance(request, TrainRequest | RenewRequest) or request.round < round_number:
             continue
         kind = type(request).__name__
         if request.round > round_number or kind not in answers:
             reply = yield from _obey(me, rules, request, received.at)
             if not isinstance(reply, RefusalReply):
-                answers = answers if request.round == round_number else {}
+                if request.round > round_number:
+                    answers, sealed = {}, {}
                 round_number, answers[kind] = request.round, reply
         else:
             reply = answers[kind]
         yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=reply),))
+
+
+def _own_update(answers: dict[str, Reply]) -> SignedUpdate | None:
+    """The update for which a vehicle may seal. None from its change of pseudonym on: its key is another then, and a
+    seal by the new one would say that both are one vehicle's."""
+    update = answers.get(TrainRequest.__name__)
+    renewed = RenewRequest.__name__ in answers
+    return update.signed if isinstance(update, UpdateReply) and not renewed else None
 
 
 def _obey(me: VehicleId, rules: TaskRules, request: TrainRequest | RenewRequest, at: Instant) -> Steps[Reply]:
@@ -102,6 +122,25 @@ def _renew(rules: TaskRules, round_number: int, content: bytes) -> Steps[Reply]:
     return RenewReply(round=round_number, packet=packet)
 
 
+def _seal(
+    me: VehicleId,
+    mine: SignedUpdate | None,
+    sealed: dict[tuple[int, Address], SealReply],
+    request: SealRequest,
+) -> Steps[None]:
+    """Sign a local block, or say nothing. One block for a round and edge server: a second one is a fork."""
+    key = (request.round, request.block.edge_server)
+    if key not in sealed:
+        ground = yield Consult(question=LocalGround(vehicles=()))
+        if find_fault(mine, request, ground) is not None:
+            return
+        signature = yield SignBlock(block=request.block)
+        sealed[key] = SealReply(
+            round=request.round, edge_server=request.block.edge_server, signature=signature
+        )
+    yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=sealed[key]),))
+
+
 def edge_server(me: EdgeServerId, rules: TaskRules, calls: Calls) -> Steps[Never]:
     """An edge server: records, scores, aggregates and votes, each as a transaction that it signs itself."""
     round_number = 0
@@ -109,47 +148,70 @@ def edge_server(me: EdgeServerId, rules: TaskRules, calls: Calls) -> Steps[Never
     while True:
         received = yield Listen()
         request = received.message.body
-        if isinstance(request, TrainRequest | RenewRequest) or request.round < round_number:
+        if isinstance(request, TrainRequest | SealRequest | RenewRequest) or request.round < round_number:
             continue
         if request.round > round_number:
             round_number, answers = request.round, {}
         kind = type(request).__name__
         if kind not in answers:
-            transaction = yield from _transact(me, rules, calls, request)
-            answers[kind] = TransactionReply(round=round_number, answers=kind, transaction=transaction)
+            first, *further = yield from _transact(me, rules, calls, request)
+            answers[kind] = TransactionReply(
+                round=round_number, answers=kind, transaction=first, further=tuple(further)
+            )
         reply = Message(sender=edge_server_peer(me), receiver=COORDINATOR, body=answers[kind])
         yield Send(messages=(reply,))
 
 
-def _transact(me: EdgeServerId, rules: TaskRules, calls: Calls, request: Request) -> Steps[bytes]:
+def _transact(me: EdgeServerId, rules: TaskRules, calls: Calls, request: Request) -> Steps[list[bytes]]:
     match request:
-        case RecordRequest(updates=updates):
-            return (yield from _sign(calls.record(request.round, updates)))
+        case RecordRequest():
+            return (yield from _record(me, rules, calls, request))
         case ScoreRequest():
-            return (yield from _score(me, calls, request))
+            return [(yield from _score(me, calls, request))]
         case JudgeRequest():
-            return (yield from _sign(calls.judge(request.round)))
+            return [(yield from _sign(calls.judge(request.round)))]
         case MergeRequest():
-            return (yield from _vote(me, rules, calls, request))
+            return [(yield from _vote(me, rules, calls, request))]
         case SettleRequest():
-            return (yield from _sign(calls.settle(request.round)))
+            return [(yield from _sign(calls.settle(request.round)))]
         case RotateRequest(rotations=rotations):
-            return (yield from _sign(Membership(contracts=calls.contracts).rotate(rotations)))
+            return [(yield from _sign(Membership(contracts=calls.contracts).rotate(rotations)))]
         case _:
             raise TypeError(f"an edge server is not asked for {type(request).__name__}")
 
 
-def _sign(call: Call) -> Steps[bytes]:
-    transaction: bytes = yield Sign(call=call)
+def _sign(call: Call, ahead: int = 0) -> Steps[bytes]:
+    transaction: bytes = yield Sign(call=call, ahead=ahead)
     return transaction
+
+
+def _record(me: EdgeServerId, rules: TaskRules, calls: Calls, request: RecordRequest) -> Steps[list[bytes]]:
+    """Record what reached this edge server, anchor the local block of it, release the reward of who sealed it."""
+    signed = [(yield from _sign(calls.record(request.round, request.updates)))]
+    vehicles = tuple(update.vehicle for update in request.updates)
+    ground = yield Consult(question=LocalGround(vehicles=vehicles))
+    proposal = propose(rules, me, request.round, request.updates, ground)
+    if proposal is None:
+        return signed
+    account = proposal.block.edge_server
+    seals = dict(accept_seals(rules.committee, proposal, request.local))
+    committee = (account, *request.local.vehicles) if seals else (account,)
+    seals[account] = yield SignBlock(block=proposal.block)
+    ordered = [seals[signer] for signer in sorted(seals)]
+    signed.append((yield from _sign(calls.anchor(proposal.block, sorted(committee), ordered), 1)))
+    if len(committee) > 1 and rules.committee.reward > 0:
+        release = calls.release(proposal.block, request.updates, sorted(seals))
+        signed.append((yield from _sign(release, 2)))
+    return signed
 
 
 def _score(me: EdgeServerId, calls: Calls, request: ScoreRequest) -> Steps[bytes]:
     updates = yield Consult(question=Verdicts(round=request.round))
+    base = yield Consult(question=ModelDigest(round=request.round - 1))
     scores = yield Score(
         round=request.round,
         edge_server=me,
-        model=request.model,
+        model=base,
         updates=tuple(update.digest for update in updates),
         samples=tuple(update.samples for update in updates),
     )
@@ -159,12 +221,13 @@ def _score(me: EdgeServerId, calls: Calls, request: ScoreRequest) -> Steps[bytes
 
 def _vote(me: EdgeServerId, rules: TaskRules, calls: Calls, request: MergeRequest) -> Steps[bytes]:
     updates = yield Consult(question=Verdicts(round=request.round))
-    weights = merge_weights(updates, rules.formulas)
+    weights = merge_weights(updates, rules.formulas, rules.committee.unsealed_weight)
     digests = {update.vehicle: update.digest for update in updates}
+    base = yield Consult(question=ModelDigest(round=request.round - 1))
     model = yield Aggregate(
         round=request.round,
         edge_server=me,
-        model=request.model,
+        model=base,
         updates=tuple(digests[vehicle] for vehicle in weights),
         weights=tuple(weights.values()),
     )

@@ -29,6 +29,7 @@ from platoon.protocol.effects import (
 from platoon.protocol.gather import Gathered, gather
 from platoon.protocol.messages import (
     JudgeRequest,
+    LocalSeals,
     MergeRequest,
     Peer,
     RecordRequest,
@@ -52,6 +53,7 @@ from platoon.protocol.records import (
     Settled,
 )
 from platoon.protocol.rules import TaskRules, TaskState, leader_order
+from platoon.protocol.sealing import seal_blocks
 from platoon.protocol.weights import merge_weights
 from platoon.records.rules import compute_quorum
 from platoon.records.sealed import TaskOrder
@@ -77,7 +79,7 @@ def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
             rest_rounds=rules.rest_rounds,
         )
     )
-    excluded = probationers(believed, rules.rho_min, state.last_judged, rules.probation_slots, forecasts)
+    excluded = probationers(believed, rules.rho_min, state.last_chosen, rules.probation_slots, forecasts)
     return Cohort(
         round=state.round,
         model=state.model,
@@ -90,53 +92,73 @@ def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
 
 
 def train(rules: TaskRules, cohort: Cohort) -> Steps[Arrivals]:
-    """Phase 2: vehicles train and send signed updates; who is late is dropped, waited for, or voids the round."""
-    deadline = Instant(cohort.started + rules.longest_wait)
-    order = TaskOrder(model=cohort.model, deadline=deadline)
+    """Phase 2: vehicles train and send signed updates; who is late is dropped, waited for, or voids the round.
+
+    Nobody on probation voids a round or is waited for beyond the deadline: its update would not be merged.
+    """
+    order = TaskOrder(model=cohort.model, deadline=Instant(cohort.started + rules.longest_wait))
     accounts = yield Consult(question=Accounts())
     packets = yield from seal_all(rules, cohort.round, cohort.vehicles, order.encode())
+    requests = {peer: TrainRequest(round=cohort.round, packet=packet) for peer, packet in packets.items()}
+    wanted = {peer: body for peer, body in requests.items() if peer.number not in cohort.probation}
+
+    def check(peer: Peer, reply: object) -> str | None:
+        return check_update(rules, accounts[peer.number], cohort.round, peer, reply)
+
+    until = Instant(cohort.started + rules.deadline)
     gathered = yield from gather(
-        {peer: TrainRequest(round=cohort.round, packet=packet) for peer, packet in packets.items()},
-        now=cohort.started,
-        until=deadline,
-        retry_every=rules.retry_every,
-        check=lambda peer, reply: check_update(rules, accounts[peer.number], cohort.round, peer, reply),
+        requests, now=cohort.started, until=until, retry_every=rules.retry_every, check=check
     )
+    answers, refused = dict(gathered.answers), dict(gathered.refused)
+    missing = {peer: body for peer, body in wanted.items() if peer not in answers}
+    if rules.policy == "wait" and missing:
+        until = Instant(cohort.started + rules.longest_wait)
+        gathered = yield from gather(
+            missing, now=gathered.now, until=until, retry_every=rules.retry_every, check=check
+        )
+        answers |= gathered.answers
+        refused |= gathered.refused
     updates = {
         VehicleId(peer.number): Arrived(reply=answer.reply, at=answer.at)
-        for peer, answer in gathered.answers.items()
+        for peer, answer in sorted(answers.items())
         if isinstance(answer.reply, UpdateReply)
     }
     return Arrivals(
         cohort=cohort,
         now=gathered.now,
         updates=updates,
-        refused={VehicleId(peer.number): fault for peer, fault in gathered.refused.items()},
-        voided=rules.policy == "void" and len(updates) < len(cohort.vehicles),
+        refused={VehicleId(peer.number): fault for peer, fault in refused.items() if peer not in answers},
+        voided=rules.policy == "void" and any(peer not in answers for peer in wanted),
     )
 
 
 def record(rules: TaskRules, arrivals: Arrivals) -> Steps[Recorded]:
-    """Phase 3: every edge server puts what reached it on the chain, be it nothing.
+    """Phase 3: every edge server puts what reached it on the chain, be it nothing, and anchors its local block of
+    it with the seals of the round's committee.
 
     An update whose edge server stays silent, or that the contract refuses, does not count.
     """
-    by_server: dict[EdgeServerId, list[SignedUpdate]] = {
-        EdgeServerId(server): [] for server in range(rules.edge_servers)
+    by_server: dict[EdgeServerId, dict[VehicleId, SignedUpdate]] = {
+        EdgeServerId(server): {} for server in range(rules.edge_servers)
     }
     for vehicle in [] if arrivals.voided else sorted(arrivals.updates):
         reply = arrivals.updates[vehicle].reply
-        by_server[EdgeServerId(reply.edge_server or 0)].append(reply.signed)
+        by_server[EdgeServerId(reply.edge_server or 0)][vehicle] = reply.signed
     round_number = arrivals.cohort.round
+    now, seals = yield from seal_blocks(rules, arrivals.now, round_number, by_server)
     gathered, transactions = yield from _ask_edge_servers(
         rules,
-        arrivals.now,
+        now,
         {
-            server: RecordRequest(round=round_number, updates=tuple(updates))
+            server: RecordRequest(
+                round=round_number,
+                updates=tuple(updates.values()),
+                local=seals.get(server, LocalSeals()),
+            )
             for server, updates in by_server.items()
         },
     )
-    _require(len(transactions), compute_quorum(rules.edge_servers), rules, "records")
+    _require(len(gathered.answers), compute_quorum(rules.edge_servers), rules, "records")
     submitted = yield Submit(round=round_number, transactions=transactions)
     updates = yield Consult(question=Verdicts(round=round_number))
     return Recorded(arrivals=arrivals, now=_later(gathered.now, submitted), updates=updates)
@@ -146,7 +168,7 @@ def judge(rules: TaskRules, recorded: Recorded) -> Steps[Judged]:
     """Phase 4: every edge server scores every update on its own probe set; the contract takes the medians."""
     cohort, now = recorded.arrivals.cohort, recorded.now
     if rules.judged and recorded.updates:
-        request = ScoreRequest(round=cohort.round, model=cohort.model)
+        request = ScoreRequest(round=cohort.round)
         everybody = {EdgeServerId(i): request for i in range(rules.edge_servers)}
         gathered, transactions = yield from _ask_edge_servers(rules, now, everybody)
         _require(len(transactions), compute_quorum(rules.edge_servers), rules, "scores")
@@ -160,10 +182,10 @@ def judge(rules: TaskRules, recorded: Recorded) -> Steps[Judged]:
 def merge(rules: TaskRules, judged: Judged) -> Steps[Merged]:
     """Phase 5: every edge server aggregates by itself and votes the digest; a strict majority decides."""
     cohort = judged.recorded.arrivals.cohort
-    weights = merge_weights(judged.updates, rules.formulas)
+    weights = merge_weights(judged.updates, rules.formulas, rules.committee.unsealed_weight)
     if not weights:
         return Merged(judged=judged, now=judged.now, model=cohort.model, weights={})
-    request = MergeRequest(round=cohort.round, model=cohort.model)
+    request = MergeRequest(round=cohort.round)
     everybody = {EdgeServerId(i): request for i in range(rules.edge_servers)}
     gathered, transactions = yield from _ask_edge_servers(rules, judged.now, everybody)
     submitted = yield Submit(round=cohort.round, transactions=transactions)
@@ -189,7 +211,7 @@ def settle(rules: TaskRules, merged: Merged) -> Steps[Settled]:
     )
 
 
-def refine(rules: TaskRules, state: TaskState, settled: Settled) -> Steps[tuple[TaskState, RoundRecord]]:
+def refine(state: TaskState, settled: Settled) -> Steps[tuple[TaskState, RoundRecord]]:
     """Phase 7: the twin learns what happened, by the edge servers' clocks; the next round begins."""
     arrivals = settled.merged.judged.recorded.arrivals
     cohort = arrivals.cohort
@@ -204,14 +226,12 @@ def refine(rules: TaskRules, state: TaskState, settled: Settled) -> Steps[tuple[
             seconds=np.array([np.nan if time is None else time / MILLION for time in took]),
         )
     )
-    judged = [update.vehicle for update in settled.merged.judged.updates] if rules.judged else []
     following = replace(
         state,
         round=state.round + 1,
         now=settled.now,
         model=settled.merged.model,
         last_chosen=_stamp(state.last_chosen, cohort.vehicles, cohort.round),
-        last_judged=_stamp(state.last_judged, judged, cohort.round),
     )
     return following, RoundRecord(settled=settled, outcome=describe_outcome(settled))
 
@@ -223,14 +243,18 @@ def describe_outcome(settled: Settled) -> str:
         return "merged"
     if not arrivals.cohort.vehicles:
         return "kept: nobody eligible"
+    if not settled.merged.judged.recorded.updates:
+        return _why_nothing_was_recorded(arrivals)
+    if any(update.valid for update in settled.merged.judged.updates):
+        return "kept: only vehicles on probation were valid"
+    return "kept: every update invalid"
+
+
+def _why_nothing_was_recorded(arrivals: Arrivals) -> str:
     if arrivals.voided:
         missing = len(arrivals.cohort.vehicles) - len(arrivals.updates)
         return f"void: {missing} of {len(arrivals.cohort.vehicles)} missing"
-    if not arrivals.updates:
-        return "kept: nobody finished"
-    if not settled.merged.judged.recorded.updates:
-        return "kept: nothing recorded"
-    return "kept: every update invalid"
+    return "kept: nothing recorded" if arrivals.updates else "kept: nobody finished"
 
 
 def seal_all(
@@ -261,7 +285,12 @@ def _ask_edge_servers(
         check=check,
     )
     replies = [answer.reply for answer in gathered.answers.values()]
-    return gathered, tuple(reply.transaction for reply in replies if isinstance(reply, TransactionReply))
+    return gathered, tuple(
+        transaction
+        for reply in replies
+        if isinstance(reply, TransactionReply)
+        for transaction in (reply.transaction, *reply.further)
+    )
 
 
 def lead(rules: TaskRules, now: Instant, round_number: int, request: Request) -> Steps[Instant]:

@@ -25,4 +25,4 @@ def play_round(rules: TaskRules, state: TaskState) -> Steps[tuple[TaskState, Rou
     merged = yield from merge(rules, judged)
     settled = yield from settle(rules, merged)
     settled = yield from renew(rules, state, settled)
-    return (yield from refine(rules, state, settled))
+    return (yield from refine(state, settled))

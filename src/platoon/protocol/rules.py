@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from platoon.nouns import Address, Digest, Duration, EdgeServerId, Instant, Ints, Tokens
+from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Rules
 from platoon.twin.selectors import Candidates
 
@@ -39,6 +40,10 @@ class TaskRules:
     """Whether edge servers score updates (not so in FedAvg, VEC-FL and DT-FL)."""
     formulas: Rules
     """The integer rules that the task's contract was deployed with."""
+    committee: CommitteeRules
+    """Who seals local blocks."""
+    seal_patience: Duration
+    """A committee member that is silent this long is replaced, once."""
     policy: Literal["drop", "void", "wait"]
     deadline: Duration
     """For the updates of a round, from dispatch."""
@@ -70,8 +75,6 @@ class TaskState:
     accuracy: float | None
     last_chosen: Ints
     """(N,) round in which the vehicle was last chosen; -1 never."""
-    last_judged: Ints
-    """(N,) round in which the vehicle was last judged; -1 never."""
 
 
 def leader_order(rules: TaskRules, round_number: int) -> list[EdgeServerId]:

@@ -3,12 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 from platoon.ledger.task_chain import RecordedUpdate
-from platoon.nouns import VehicleId
+from platoon.nouns import MILLION, VehicleId
+from platoon.records.committee import discount_unsealed
 from platoon.records.rules import Rules, compute_products, compute_weights
 
 
-def merge_weights(updates: Sequence[RecordedUpdate], rules: Rules) -> Mapping[VehicleId, int]:
-    """Integer weights that sum to 2^20, by vehicle in id order; empty where no update may enter."""
+def merge_weights(
+    updates: Sequence[RecordedUpdate], rules: Rules, unsealed_weight: int = MILLION
+) -> Mapping[VehicleId, int]:
+    """Integer weights that sum to 2^20, by vehicle in id order; empty where no update may enter.
+
+    ``unsealed_weight``: what updates of unsealed local blocks count, ppm.
+    """
     updates = sorted(updates, key=lambda update: update.vehicle)
     products = compute_products(
         rules,
@@ -16,6 +22,7 @@ def merge_weights(updates: Sequence[RecordedUpdate], rules: Rules) -> Mapping[Ve
         [update.samples for update in updates],
         [update.merged for update in updates],
     )
+    products = discount_unsealed(products, [update.sealed for update in updates], unsealed_weight)
     if not any(products):
         return {}
     weights = zip(updates, compute_weights(products), strict=True)

@@ -23,7 +23,7 @@ from platoon.nouns import Bools, Floats, Forecasts, Ints
 from platoon.scenario import did_you_mean
 
 NEVER = -1
-"""``last_chosen`` or ``last_judged`` of a vehicle that never was."""
+"""``last_chosen`` of a vehicle that never was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,23 +129,26 @@ def find_selector(name: str) -> Selector:
         return SELECTORS[name]
     plugins = {point.name: point for point in entry_points(group="platoon.selectors")}
     if name in plugins:
-        selector: Selector = plugins[name].load()
+        try:
+            selector: Selector = plugins[name].load()
+        except Exception as error:
+            raise UserError(f"selector = {name!r}: {plugins[name].value} does not load ({error})") from error
         return selector
     raise UserError(f"selector = {name!r}: unknown; {did_you_mean(name, [*SELECTORS, *sorted(plugins)])}")
 
 
 def probationers(
-    reputation: Floats, rho_min: float, last_judged: Ints, slots: int, forecasts: Forecasts
+    reputation: Floats, rho_min: float, last_asked: Ints, slots: int, forecasts: Forecasts
 ) -> Ints:
     """Excluded vehicles that are scored this round without being merged, ids (<= slots).
 
     Of those below ``rho_min`` that could take part (known, attested, in service): who waits longest since it was
-    last judged (``last_judged`` (N,), ``NEVER`` first), ties by id. Without this an excluded vehicle is never
-    scored again and cannot recover (papers.md A.13, 2).
+    last asked (``last_asked`` (N,), ``NEVER`` first), ties by id: whoever stays silent goes to the end of the
+    queue. Without this an excluded vehicle is never scored again and cannot recover (papers' notes, A.13, 2).
     """
     able = forecasts.known & forecasts.attested & (forecasts.edge_server >= 0)
     rows = np.flatnonzero(able & (reputation < rho_min))
-    return rows[np.argsort(last_judged[rows], kind="stable")][:slots]
+    return rows[np.argsort(last_asked[rows], kind="stable")][:slots]
 
 
 def _best(value: Floats, eligible: Bools, candidates: Candidates, second: Floats | None = None) -> Ints:
