@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("learning", "ledger", "quickstart")
+NAMES = ("learning", "ledger", "quickstart", "identity")
 
 
 def main() -> int:

@@ -177,7 +177,17 @@ class Trust(Section):
     beta: Share = Field(0.5, description="memory of the reputation, eq. 12 (DTB-FL: 0.5)")
     rho_min: Share = Field(0.4, description="least reputation to take part (DTB-FL: 0.4)")
     start: Share = Field(0.5, description="reputation of a newcomer (DTB-FL: 0.5)")
+    newcomers: Literal["start", "hybrid"] = Field(
+        "start",
+        description="all start at start; or by eq. 13: start + bonus if attested before round 1, else rho_min",
+    )
+    newcomer_bonus: float = Field(
+        0.1, ge=0, le=0.2, description="Delta of eq. 13, for newcomers = hybrid (DTB-FL: in [0, 0.2])"
+    )
     penalty: Share = Field(0.1, description="taken for an invalid update (DTB-FL: 0.1)")
+    pseudonym_rounds: int = Field(
+        0, ge=0, description="rounds after which vehicles that took part change pseudonyms together; 0 never"
+    )
     probation_slots: int = Field(
         1, ge=0, description="excluded vehicles scored per round without being merged (default rule)"
     )

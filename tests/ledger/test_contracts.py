@@ -7,12 +7,15 @@ import pytest
 from platoon.contracts.build import NAMES, render_artefact
 from platoon.ledger.contracts import CONTRACTS, ContractSet, compute_gas_limit, load_artefact
 from platoon.ledger.evm import Machine
+from platoon.ledger.membership import Membership
 from platoon.ledger.model import write_committee, write_rules
 from platoon.ledger.task_chain import Calls
-from platoon.nouns import Digest
+from platoon.nouns import Digest, Instant
 from platoon.records.abi import Arguments
+from platoon.records.certificates import issue_certificate
 from platoon.records.committee import CommitteeRules
 from platoon.records.encoding import compute_contract_address, keccak
+from platoon.records.identity import sign_rotation
 from platoon.records.lanes import pack_scores
 from platoon.records.local_block import make_local_block
 from platoon.records.rules import MAX_EDGE_SERVERS, MAX_UPDATES, Rules
@@ -58,6 +61,7 @@ class Stress:
             (at["Registry"], at["Training"], write_committee(CommitteeRules())),
             (at["Registry"], at["Token"], at["Checkpoint"], publisher.address, 700),
             (at["Registry"], at["Token"], at["Escrow"], at["Training"], 100_000),
+            (at["Registry"], at["Training"], 600_000),
         )
         self.machine = Machine(7400)
         self.gas: dict[str, tuple[int, int]] = {}
@@ -85,6 +89,8 @@ class Stress:
             self.run(server, "Token", "approve", at["Stakes"], 10**9)
             self.run(server, "Stakes", "deposit", 10**9)
         self.anchor(fleet)
+        self.run(operator, "Registry", "bind", at["Admission"])
+        self.move(operator, [simulated_account(3, "x", i) for i in range(256)])
         self.play(fleet)
         many = [simulated_account(3, "y", i).address for i in range(MAX_UPDATES)]
         self.run(publisher, "Token", "transfer_many", many, [1] * MAX_UPDATES)
@@ -95,6 +101,39 @@ class Stress:
         assert result.ok, (name, result.error)
         self.gas[name] = max(self.gas.get(name, (0, 0)), (result.gas, call.gas))
         return [self.set.decode_log(log) for log in result.logs]
+
+    def move(self, operator, newcomers):
+        """Newcomers come in by every door, each edge server a little later than the one before, and rotate."""
+        calls, home, issuer = (
+            Membership(contracts=self.set),
+            Digest(b"\x0a" * 32),
+            simulated_account(3, "issuer", 0),
+        )
+        self.run(operator, "Admission", "trust_issuers", home, [i.to_bytes(20, "big") for i in range(1, 64)])
+        self.run(operator, "Admission", "trust_issuers", home, [issuer.address])
+        for i, server in enumerate(self.servers):
+            certificate = issue_certificate(
+                issuer,
+                home,
+                vehicle=newcomers[i].address,
+                reputation=700_000,
+                round=1,
+                expiry=Instant(10**6),
+                serial=i,
+            )
+            certified = self.set.decode_call(calls.admit_certified(Instant(i), certificate))[1]
+            self.run(server, "Admission", "admit_certified", *certified)
+        rest = [account.address for account in newcomers[64:]]
+        self.run(self.servers[63], "Admission", "admit_attested", 10**6, rest)
+        separator = Domain(chain_id=7400, contract=self.set.addresses["Registry"]).separator
+        rotations = [
+            sign_rotation(separator, retired=old, renewed=simulated_account(3, "renewed", i))
+            for i, old in enumerate(newcomers[:128])
+        ]
+        (rotated,) = self.run(
+            self.servers[0], "Registry", "rotate", *self.set.decode_call(calls.rotate(rotations))[1]
+        )
+        assert rotated.values["count"] == 128
 
     def play(self, fleet):
         task = Domain(chain_id=7400, contract=self.set.addresses["Training"]).separator
@@ -181,6 +220,7 @@ def test_the_largest_round_stays_within_every_gas_limit(stress):
         "transfer_many",
         "deposit",
     }
+    assert set(stress.gas) >= {"rotate", "admit_certified", "admit_attested", "trust_issuers"}
 
 
 def test_contracts_are_small_enough_to_deploy_anywhere(stress):

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 from platoon.ledger.contracts import CONTRACTS, ContractSet, load_artefact
 from platoon.ledger.evm import Machine
+from platoon.ledger.membership import Membership
 from platoon.ledger.model import Model, write_committee, write_rules
-from platoon.ledger.model_accounts import Rejected
+from platoon.ledger.model_registry import RETIRED, Rejected
 from platoon.ledger.model_training import Phase
-from platoon.nouns import Digest
+from platoon.nouns import Digest, Instant
+from platoon.records.certificates import issue_certificate
 from platoon.records.committee import CommitteeRules
+from platoon.records.identity import sign_rotation
 from platoon.records.lanes import pack_scores
 from platoon.records.rules import MAX_TOKENS, Payment, Rule, Rules, WeightRule
 from platoon.records.signing import sign_update, simulated_account
@@ -28,9 +31,16 @@ PUBLISHER = simulated_account(2, "publisher", 0)
 SERVERS = [simulated_account(2, "edge server", i) for i in range(4)]
 VEHICLES = [simulated_account(2, "vehicle", i) for i in range(4)]
 STRANGER = simulated_account(2, "stranger", 0)
-EVERYBODY = [OPERATOR, PUBLISHER, *SERVERS, *VEHICLES, STRANGER]
+SPARES = [simulated_account(2, "spare", i) for i in range(3)]
+"""Pseudonyms to come."""
+ISSUERS = [simulated_account(2, "issuer", i) for i in range(2)]
+EVERYBODY = [OPERATOR, PUBLISHER, *SERVERS, *VEHICLES, STRANGER, *SPARES]
+HOME = Digest(b"\x0a" * 32)
+"""The task that certificates come from."""
+FLEET = [account.address for account in (*VEHICLES, *SPARES)]
 SET = ContractSet(OPERATOR.address)
 SUPPLY = 1_000_000
+ATTESTED = 620_000
 COMMITTEE = CommitteeRules(reward=1_000)
 STAKE = 999
 
@@ -76,6 +86,7 @@ class Pair:
             (at["Registry"], at["Training"], write_committee(committee)),
             (at["Registry"], at["Token"], at["Checkpoint"], PUBLISHER.address, committee.reward),
             (at["Registry"], at["Token"], at["Escrow"], at["Training"], share),
+            (at["Registry"], at["Training"], ATTESTED),
         ]
         self.machine = Machine(CHAIN_ID)
         for i, arguments in enumerate(constructors):
@@ -87,6 +98,8 @@ class Pair:
         self.both(OPERATOR, "Registry", "register", 3, [PUBLISHER.address])
         self.both(OPERATOR, "Token", "mint", PUBLISHER.address, SUPPLY)
         self.both(OPERATOR, "Escrow", "bind", bound)
+        self.both(OPERATOR, "Registry", "bind", at["Admission"])
+        self.both(OPERATOR, "Admission", "trust_issuers", HOME, [ISSUERS[0].address])
         self.both(PUBLISHER, "Token", "approve", at["Escrow"], SUPPLY)
         self.both(PUBLISHER, "Escrow", "fund", SUPPLY // 10)
         for server in SERVERS:
@@ -121,8 +134,15 @@ class Pair:
         plain = ("round", "phase", "model", "closed", "final", "seats", "updates")
         return {
             "balances": self.view("Token", "balances", holders),
-            "reputations": self.view("Training", "reputations", [vehicle.address for vehicle in VEHICLES]),
             "stakes": self.view("Stakes", "stakes", [server.address for server in SERVERS]),
+            "reputations": self.view("Training", "reputations", FLEET),
+            "admission": [
+                (
+                    self.view("Admission", "trust", issuer.address),
+                    self.view("Admission", "is_used", issuer.address, 1),
+                )
+                for issuer in ISSUERS
+            ],
             "members": self.view("Registry", "members"),
             "tips": self.view("Checkpoint", "tips", [server.address for server in SERVERS]),
             "forked": [self.view("Checkpoint", "forked", server.address) for server in SERVERS],
@@ -136,9 +156,16 @@ class Pair:
         holders = [*(account.address for account in EVERYBODY), *SET.addresses.values()]
         assert said["balances"] == tuple(model.token.balance(holder) for holder in holders)
         assert sum(said["balances"]) == model.token.supply == self.view("Token", "totalSupply")
-        assert said["reputations"] == tuple(training.reputation(vehicle.address) for vehicle in VEHICLES)
         assert said["stakes"] == tuple(model.stakes.left.get(server.address, 0) for server in SERVERS)
         assert sum(said["stakes"]) <= model.token.balance(SET.addresses["Stakes"])
+        retired = {account for account, role in model.registry.roles.items() if role == RETIRED}
+        assert said["reputations"] == tuple(
+            training.rules.start if account in retired else training.reputation(account) for account in FLEET
+        )
+        assert said["admission"] == [
+            (model.admission.trust.get(issuer.address, 0), (issuer.address, 1) in model.admission.used)
+            for issuer in ISSUERS
+        ]
         assert said["roles"] == [model.registry.roles.get(account.address, 0) for account in EVERYBODY]
         assert (said["round"], said["phase"]) == (training.open.round, training.open.phase)
         assert (said["final"], said["closed"]) == (training.open.final, training.closed)
@@ -203,6 +230,8 @@ def fitting_calls(draw: st.DrawFn, pair: Pair) -> tuple[Any, str, str, tuple[Any
                 st.just((PUBLISHER, "Training", "close", ())),
             )
         )
+    if draw(st.integers(0, 4)) == 0:
+        return draw(membership_calls(pair, server))
     step = draw(st.sampled_from(STEPS[training.open.phase]))
     arguments: list[Any] = [number]
     if step == "record":
@@ -217,6 +246,42 @@ def fitting_calls(draw: st.DrawFn, pair: Pair) -> tuple[Any, str, str, tuple[Any
     elif step == "vote":
         arguments.append(Digest(bytes([draw(st.sampled_from([2, 2, 2, 3]))]) * 32))
     return server, "Training", step, tuple(arguments)
+
+
+@st.composite
+def membership_calls(draw: st.DrawFn, pair: Pair, server: Any) -> tuple[Any, str, str, tuple[Any, ...]]:
+    """New pseudonyms, certificates, attestations: mostly genuine."""
+    fleet = st.sampled_from([*VEHICLES, *SPARES])
+    kind = draw(st.sampled_from(["rotate", "admit_certified", "admit_attested", "distrust"]))
+    if kind == "rotate":
+        separator = pair.model.registry.separator
+        pairs = draw(
+            st.lists(
+                st.tuples(fleet, st.sampled_from([*SPARES, STRANGER])),
+                max_size=3,
+                unique_by=lambda p: p[0].address,
+            )
+        )
+        rotations = [sign_rotation(separator, retired=old, renewed=new) for old, new in pairs]
+        call = Membership(contracts=SET).rotate(rotations)
+        return server, "Registry", "rotate", SET.decode_call(call)[1]
+    if kind == "admit_certified":
+        issuer = draw(st.sampled_from(ISSUERS))
+        certificate = issue_certificate(
+            issuer,
+            draw(st.sampled_from([HOME, HOME, Digest(b"\x0b" * 32)])),
+            vehicle=draw(fleet).address,
+            reputation=draw(ppm),
+            round=3,
+            expiry=Instant(draw(st.integers(0, 9))),
+            serial=draw(st.integers(0, 2)),
+        )
+        call = Membership(contracts=SET).admit_certified(Instant(draw(st.integers(0, 9))), certificate)
+        return server, "Admission", kind, SET.decode_call(call)[1]
+    if kind == "admit_attested":
+        vehicles = draw(st.lists(fleet.map(lambda account: account.address), max_size=2))
+        return server, "Admission", kind, (draw(st.integers(0, 9)), vehicles)
+    return OPERATOR, "Admission", kind, (ISSUERS[0].address,)
 
 
 STEPS = {
@@ -237,7 +302,8 @@ def read_updates_digest(training: Any) -> Digest:
 @st.composite
 def records(draw: st.DrawFn, task: Digest, number: int) -> list[tuple[Any, ...]]:
     """Genuine updates of some vehicles (and of a stranger), ascending by address."""
-    chosen = draw(st.lists(st.sampled_from([*VEHICLES, STRANGER]), unique_by=lambda a: a.address, max_size=4))
+    known = st.sampled_from([*VEHICLES, *SPARES, STRANGER])
+    chosen = draw(st.lists(known, unique_by=lambda a: a.address, max_size=4))
     entries = []
     for account in sorted(chosen, key=lambda a: a.address):
         samples = draw(st.sampled_from([1, 300, 2**32 - 1]))
@@ -290,6 +356,9 @@ FORK = (SERVERS[0].address, 1, 1, bytes(32), bytes(32), 0)
 CLAIM = (VEHICLES[0].address, bytes(32), 1, 0, 0)
 LONG = [
     ("Registry", "register", lambda accounts: (2, accounts), 256),
+    ("Registry", "rotate", lambda accounts: ([(a, a, 27, 1, 1, 27, 1, 1) for a in accounts],), 128),
+    ("Admission", "trust_issuers", lambda accounts: (HOME, accounts), 64),
+    ("Admission", "admit_attested", lambda accounts: (1, accounts), 256),
     ("Token", "transfer_many", lambda accounts: (accounts, [0] * len(accounts)), 128),
     ("Escrow", "pay", lambda accounts: (accounts, [0] * len(accounts)), 128),
     ("Training", "score", lambda accounts: (1, bytes(32), [0] * len(accounts)), 17),

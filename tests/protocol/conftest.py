@@ -190,7 +190,7 @@ def play_on(  # noqa: PLR0917
     rules = task_rules(scenario, find_method(scenario.method), parts.chain, retry_s=retry_s)
     servers = [EdgeServerId(i) for i in range(scenario.radio.rsus)]
     actors = {
-        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i)) for i in range(scenario.fleet.vehicles)
+        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules) for i in range(scenario.fleet.vehicles)
     } | {edge_server_peer(server): peers.edge_server(server, rules, parts.chain.calls) for server in servers}
     reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(task(rules, state))
     return Played(chain=parts.chain, records=parts.records, reason=reason, final=final, path=path)

@@ -3,20 +3,36 @@ without a quorum the edge server anchors alone; and nobody signs what is not so.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Never
 
 import pytest
 from tests.protocol.conftest import Play, Played
 
 from platoon.drivers.lossy import Faults, Network
 from platoon.ledger.audit import AuditedLocalBlock, audit
+from platoon.ledger.proofs import check_proof, prove_update
 from platoon.ledger.task_chain import Ground, LocalTip
 from platoon.nouns import Address, Digest, EdgeServerId, SignedUpdate, VehicleId, seconds
 from platoon.protocol import peers
-from platoon.protocol.effects import Consult, Received, Send, SignBlock, SignUpdate, Train, Trained
+from platoon.protocol.effects import (
+    ChangePseudonym,
+    Consult,
+    Received,
+    Seal,
+    Send,
+    SignBlock,
+    SignUpdate,
+    Steps,
+    Train,
+    Trained,
+    Unseal,
+)
 from platoon.protocol.messages import (
     COORDINATOR,
+    RENEW,
     LocalSeals,
     Message,
+    RenewRequest,
     SealReply,
     SealRequest,
     TrainRequest,
@@ -25,7 +41,9 @@ from platoon.protocol.messages import (
 from platoon.protocol.sealing import Proposal, accept_seals, find_fault
 from platoon.records.committee import CommitteeRules
 from platoon.records.encoding import EMPTY_DIGEST
+from platoon.records.identity import sign_rotation
 from platoon.records.local_block import make_local_block
+from platoon.records.sealed import TaskOrder
 from platoon.records.signing import Account, sign_update, simulated_account
 
 EVERYBODY = frozenset(VehicleId(i) for i in range(9))
@@ -211,16 +229,31 @@ def test_invalid_block_for_somebody_who_did_not_take_part() -> None:
     assert "no update of mine" in (find_fault(None, request_of(), GROUND) or "")
 
 
-def start_vehicle() -> Callable[[SealRequest], object]:
-    """A vehicle whose update of round 4 is out; returns what it does with a seal request."""
-    steps = peers.vehicle(VehicleId(0))
+class Rules:
+    """What a vehicle knows of its task."""
+
+    task = Digest(b"\x01" * 32)
+    registry = Digest(b"\x03" * 32)
+    coordinator = b"\x02" * 20
+
+
+def start_vehicle(renews: bool = False) -> Callable[[SealRequest], object]:
+    """A vehicle whose update of round 4 is out; returns what it does with a seal request.
+
+    ``renews``: it has changed its pseudonym since.
+    """
+    steps = peers.vehicle(VehicleId(0), Rules())  # type: ignore[arg-type]
     next(steps)
-    effect = steps.send(_received(TrainRequest(round=4, model=Digest(b"\x02" * 32))))
+    assert isinstance(steps.send(_received(TrainRequest(round=4, packet=b""))), Unseal)
+    order = TaskOrder(model=Digest(b"\x02" * 32), deadline=seconds(9.0))  # type: ignore[arg-type]
+    effect = steps.send(order.encode())
     assert isinstance(effect, Train)
     effect = steps.send(Trained(digest=Digest(b"\x09" * 32), samples=10))
     assert isinstance(effect, SignUpdate)
     assert isinstance(steps.send(UPDATES[0]), Send)
     steps.send(None)
+    if renews:
+        _renew(steps)
 
     def ask(request: SealRequest) -> object:
         effect = steps.send(_received(request))
@@ -234,6 +267,15 @@ def start_vehicle() -> Callable[[SealRequest], object]:
         return None
 
     return ask
+
+
+def _renew(steps: Steps[Never]) -> None:
+    assert isinstance(steps.send(_received(RenewRequest(round=4, packet=b""))), Unseal)
+    assert isinstance(steps.send(RENEW), ChangePseudonym)
+    renewed = simulated_account(1, "renewed", 0)
+    assert isinstance(steps.send(sign_rotation(Rules.registry, retired=FLEET[0], renewed=renewed)), Seal)
+    assert isinstance(steps.send((b"sealed",)), Send)
+    steps.send(None)
 
 
 def _received(body: object) -> Received:
@@ -259,6 +301,39 @@ def test_a_member_is_silent_to_a_block_without_its_update() -> None:
     ask = start_vehicle()
     assert ask(request_of(UPDATES[1:])) is None
     assert ask(request_of()) is not None
+
+
+def test_a_member_seals_nothing_more_once_its_pseudonym_has_changed() -> None:
+    """A late request: the new account's seal of a block with the old one's update would link the two."""
+    assert start_vehicle(renews=True)(request_of()) is None
+
+
+def test_committees_seal_under_changing_pseudonyms(play: Play) -> None:
+    """Everybody changes after every round: blocks are sealed by the accounts of their round, and each update is
+    proved for its vehicle's number whatever the account is called now."""
+    network = Network(seed=4, drop=0.1, repeat=0.2, delay=seconds(0.5))
+    played = play(network=network, overrides={**ALL_FULL, "trust.pseudonym_rounds": 1})
+    plain = play(overrides=ALL_FULL)
+    played.chain.ledger.close()
+    plain.chain.ledger.close()
+    rounds, expected = list(audit(played.path))[1:], list(audit(plain.path))[1:]
+    assert [[u.vehicle for u in a.updates] for a in rounds] == [
+        [u.vehicle for u in a.updates] for a in expected
+    ]
+    blocks = [local for audited in rounds for local in audited.local_blocks]
+    assert all(local.is_recorded and local.is_drawn for local in blocks)
+    assert sum(local.block.sealed for local in blocks) > 0
+    for audited in rounds:
+        accounts = {update.address for update in audited.updates}
+        for local in audited.local_blocks:
+            assert set(local.committee) - {local.block.edge_server} <= accounts
+        for update in audited.updates:
+            proved = check_proof(prove_update(played.path, update.vehicle, audited.round))
+            assert (proved.update.vehicle, proved.update.digest) == (update.address, update.digest)
+    renewed = {u.address for a in rounds for u in a.updates} - {
+        u.address for a in expected for u in a.updates
+    }
+    assert renewed
 
 
 # ---- what an edge server takes --------------------------------------------------------------------------

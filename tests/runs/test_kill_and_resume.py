@@ -33,7 +33,10 @@ def play_until_killed(arguments: list[str], after_lines: int, delay_s: float) ->
 
 
 @pytest.mark.parametrize("attempt", range(2))
-def test_kill_and_resume(scenario: Scenario, scenario_file: Path, tmp_path: Path, attempt: int) -> None:
+def test_kill_and_resume(scenario_file: Path, tmp_path: Path, attempt: int) -> None:
+    # the second time vehicles change pseudonyms: a resumed run finds their keys again
+    scenario_file.write_text(f"{scenario_file.read_text()}pseudonym_rounds = {2 * attempt}\n")
+    scenario = Scenario.load(scenario_file)
     undisturbed = run(scenario, tmp_path / "undisturbed")
     dice = stream(attempt, "moments of death")
     out = tmp_path / "killed"

@@ -39,9 +39,6 @@ HALF_ORDER: constant(uint256) = 578960446186580977117854925043439539264187821395
 
 # ---- names of values --------------------------------------------------------------------------------------------
 
-VEHICLE: constant(uint256) = 2
-PUBLISHER_ROLE: constant(uint256) = 3
-
 RECORDING: constant(uint256) = 0
 SCORING: constant(uint256) = 1
 JUDGED: constant(uint256) = 2
@@ -64,7 +61,10 @@ UPDATE_TYPEHASH: constant(bytes32) = keccak256(
 )
 
 interface Registry:
-    def role(account: address) -> uint256: view
+    def vehicle(account: address) -> (uint256, uint256): view
+    def standings(accounts: DynArray[address, MAX_VIEW]) -> (
+        DynArray[uint256, MAX_VIEW], DynArray[uint256, MAX_VIEW]
+    ): view
     def edge_server(account: address) -> (uint256, uint256): view
 
 interface Escrow:
@@ -178,7 +178,7 @@ closed: public(bool)
 round: public(uint256)
 phase: public(uint256)
 model: public(bytes32)
-standing: HashMap[address, uint256]  # last round recorded << 32 | reputation + 1; 0 is a newcomer
+standing: HashMap[uint256, uint256]  # by the vehicle's handle: last round recorded << 32 | reputation + 1; 0 is a newcomer
 probe: public(HashMap[address, bytes32])
 
 # Of the open round; the slots are used again in the next, so that the state does not grow with the rounds.
@@ -188,6 +188,7 @@ voted_by: uint256
 count: uint256
 keys: uint256[MAX_UPDATES]  # vehicle << 96 | samples << 64 | seat << 8 | position in `digests`
 digests: bytes32[MAX_UPDATES]
+handles: uint256[MAX_UPDATES]  # of the vehicles, by position in `digests`: reputations outlive pseudonyms
 updates_digest: bytes32
 scores: HashMap[uint256, uint256[SCORE_WORDS]]  # by seat
 verdicts: uint256[MAX_UPDATES]  # (score + 10^6) << 2 | merged << 1 | valid
@@ -267,9 +268,23 @@ def _is_quorum(present: uint256, active: uint256) -> bool:
 
 @internal
 @view
-def _reputation(vehicle: address) -> uint256:
-    low: uint256 = self.standing[vehicle] & (2**32 - 1)
-    return low - 1 if low > 0 else PARAMETERS.start
+def _reputation(handle: uint256, start: uint256) -> uint256:
+    """
+    @notice The reputation; a newcomer's is that it was admitted with (`start` is one more), or the parameter.
+    """
+    low: uint256 = self.standing[handle] & (2**32 - 1)
+    if low > 0:
+        return low - 1
+    return start - 1 if start > 0 else PARAMETERS.start
+
+
+@internal
+@view
+def _handle(position: uint256) -> uint256:
+    """
+    @notice The handle of the vehicle whose update stands at a position of `keys`.
+    """
+    return self.handles[self.keys[position] & 255]
 
 
 @internal
@@ -332,11 +347,13 @@ def record(round: uint256, entries: DynArray[Entry, MAX_UPDATES]):
         last = number
         assert entry.samples > 0 and entry.samples <= MAX_SAMPLES, "samples out of bounds"
         assert self._is_signed(round, entry), "bad signature"
-        standing: uint256 = self.standing[entry.vehicle]
+        handle: uint256 = 0
+        start: uint256 = 0
+        handle, start = staticcall Registry(REGISTRY).vehicle(entry.vehicle)
         reason: uint256 = 0
-        if staticcall Registry(REGISTRY).role(entry.vehicle) != VEHICLE:
+        if handle == 0:
             reason = REFUSED_NOT_A_VEHICLE
-        elif standing >> 32 == round:
+        elif self.standing[handle] >> 32 == round:
             reason = REFUSED_RECORDED_BEFORE
         elif count == MAX_UPDATES:
             reason = REFUSED_FULL
@@ -345,9 +362,10 @@ def record(round: uint256, entries: DynArray[Entry, MAX_UPDATES]):
                 round=round, vehicle=entry.vehicle, edge_server=msg.sender, digest=entry.digest, reason=reason
             )
             continue
-        self.standing[entry.vehicle] = round << 32 | (self._reputation(entry.vehicle) + 1)
+        self.standing[handle] = round << 32 | (self._reputation(handle, start) + 1)
         self.keys[count] = number << 96 | entry.samples << 64 | seat << 8 | count
         self.digests[count] = entry.digest
+        self.handles[count] = handle
         count += 1
         log Recorded(
             round=round,
@@ -493,7 +511,7 @@ def judge(round: uint256):
         score: int256 = convert(lane, int256) - SIGNED_MILLION
         valid: bool = not is_scored or score >= PARAMETERS.threshold
         vehicle: address = convert(self.keys[i] >> 96, address)
-        merged: bool = self._is_merged(valid, self._reputation(vehicle))
+        merged: bool = self._is_merged(valid, self._reputation(self._handle(i), 0))
         self.verdicts[i] = lane << 2 | convert(merged, uint256) << 1 | convert(valid, uint256)
         merged_count += convert(merged, uint256)
         log Verdict(round=round, vehicle=vehicle, score=score, valid=valid, merged=merged)
@@ -591,7 +609,7 @@ def _rewards(count: uint256) -> (DynArray[uint256, MAX_UPDATES], uint256):
     whole: uint256 = 0
     for i: uint256 in range(count, bound=MAX_UPDATES):
         merged: bool = (self.verdicts[i] >> 1) & 1 == 1
-        product: uint256 = self._reputation(convert(self.keys[i] >> 96, address)) * ((self.keys[i] >> 64) & MAX_SAMPLES)
+        product: uint256 = self._reputation(self._handle(i), 0) * ((self.keys[i] >> 64) & MAX_SAMPLES)
         rewards.append(product if merged else 0)
         whole += product if merged or PARAMETERS.rule == RULE_AS_WRITTEN else 0
     is_pool: bool = PARAMETERS.payment != PAYMENT_BASE_BONUS
@@ -654,9 +672,10 @@ def settle(round: uint256):
     for i: uint256 in range(self.count, bound=MAX_UPDATES):
         vehicle: address = convert(self.keys[i] >> 96, address)
         score: int256 = convert(self.verdicts[i] >> 2, int256) - SIGNED_MILLION
-        before: uint256 = self._reputation(vehicle)
+        handle: uint256 = self._handle(i)
+        before: uint256 = self._reputation(handle, 0)
         now: uint256 = self._next_reputation(before, score, self.verdicts[i] & 1 == 1)
-        self.standing[vehicle] = round << 32 | (now + 1)
+        self.standing[handle] = round << 32 | (now + 1)
         if rewards[i] > 0:
             receivers.append(vehicle)
             amounts.append(rewards[i])
@@ -693,10 +712,28 @@ def close():
 @external
 @view
 def reputations(vehicles: DynArray[address, MAX_VIEW]) -> DynArray[uint256, MAX_VIEW]:
+    """
+    @notice By the accounts that the vehicles use now. Of a newcomer, and of anybody else, what a newcomer starts with.
+    """
+    handles: DynArray[uint256, MAX_VIEW] = []
+    starts: DynArray[uint256, MAX_VIEW] = []
+    handles, starts = staticcall Registry(REGISTRY).standings(vehicles)
     result: DynArray[uint256, MAX_VIEW] = []
-    for vehicle: address in vehicles:
-        result.append(self._reputation(vehicle))
+    for i: uint256 in range(len(handles), bound=MAX_VIEW):
+        result.append(self._reputation(handles[i], starts[i]))
     return result
+
+
+@external
+@view
+def is_newcomer(vehicle: address) -> bool:
+    """
+    @notice Whether no update of this vehicle was ever recorded.
+    """
+    handle: uint256 = 0
+    start: uint256 = 0
+    handle, start = staticcall Registry(REGISTRY).vehicle(vehicle)
+    return self.standing[handle] == 0
 
 
 @external

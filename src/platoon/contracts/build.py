@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-NAMES = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing", "Stakes")
+NAMES = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing", "Stakes", "Admission")
 MODULES = ("medians", "seals", "sorting")
 """Sources that others import and that are not deployed by themselves."""
 

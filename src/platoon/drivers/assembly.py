@@ -7,16 +7,19 @@ import numpy as np
 
 from platoon.learning.scores import resolve_score
 from platoon.ledger.task_chain import Participants, Stake, TaskChain, compute_rules
-from platoon.nouns import MILLION, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
+from platoon.nouns import MILLION, Bools, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
 from platoon.protocol.messages import COORDINATOR, Peer, edge_server_peer, vehicle_peer
 from platoon.protocol.methods import Method
 from platoon.protocol.rules import TaskRules
+from platoon.records.certificates import compute_initial_reputation
 from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Rules
 from platoon.records.signing import Account, simulated_account
 from platoon.scenario import Scenario
 from platoon.twin.selectors import find_selector
 
+ADMITTED_AT_ONCE = 256
+"""Newcomers in one transaction at most."""
 OBSERVE_S = 10
 """Seconds that the twin watches the traffic before round 1."""
 
@@ -91,6 +94,32 @@ def sample_counts(scenario: Scenario) -> Ints:
     return np.full(scenario.fleet.vehicles, scenario.partition.samples, dtype=np.int64)
 
 
+def attested_reputation(scenario: Scenario) -> int:
+    """What a newcomer starts with that passed the attestation, ppm (eq. 13)."""
+    trust = scenario.trust
+    return compute_initial_reputation(
+        certified=None,
+        attested=True,
+        neutral=to_ppm(trust.start),
+        bonus=to_ppm(trust.newcomer_bonus),
+        rho_min=to_ppm(trust.rho_min),
+    )
+
+
+def admissions(
+    chain: TaskChain, accounts: Mapping[Peer, Account], passed: Bools, serving: Ints, at: Instant
+) -> list[bytes]:
+    """The transactions by which each edge server admits the newcomers that it serves and that passed, signed."""
+    signed = []
+    for server in range(chain.edge_servers):
+        account = accounts[edge_server_peer(EdgeServerId(server))]
+        mine = [chain.vehicles[i] for i in np.flatnonzero(passed & (serving == server))]
+        for number, start in enumerate(range(0, len(mine), ADMITTED_AT_ONCE)):
+            call = chain.membership.admit_attested(at, mine[start : start + ADMITTED_AT_ONCE])
+            signed.append(chain.sign(account, call, ahead=number))
+    return signed
+
+
 def round_price(scenario: Scenario) -> Tokens:
     """What a full round pays: the pool, or the bonus and a base for each participant."""
     reward = scenario.reward
@@ -110,7 +139,9 @@ def task_rules(
     return TaskRules(
         seed=scenario.seed,
         task=chain.task,
-        vehicles=chain.vehicles,
+        registry=chain.registry,
+        coordinator=chain.ledger.contracts.operator,
+        pseudonym_rounds=trust.pseudonym_rounds,
         samples=sample_counts(scenario),
         edge_servers=scenario.radio.rsus,
         participants=config.participants,

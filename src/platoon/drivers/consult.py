@@ -4,6 +4,7 @@ from typing import Any
 
 from platoon.ledger.task_chain import TaskChain
 from platoon.protocol.effects import (
+    Accounts,
     ConductOf,
     EscrowLeft,
     LocalGround,
@@ -14,9 +15,11 @@ from platoon.protocol.effects import (
 )
 
 
-def consult(chain: TaskChain, question: Question) -> Any:
+def consult(chain: TaskChain, question: Question) -> Any:  # noqa: PLR0911 (one line a question)
     """Read from the task's chain; what the answer is, the question's docstring says."""
     match question:
+        case Accounts():
+            return chain.vehicles
         case Reputations():
             return chain.reputations()
         case Verdicts(round=number):

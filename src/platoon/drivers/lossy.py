@@ -14,6 +14,7 @@ import numpy as np
 
 from platoon.drivers.consult import consult
 from platoon.drivers.event_loop import Asked, Delivery, Done
+from platoon.drivers.keys import follow_pseudonyms, use_key
 from platoon.drivers.store import ModelStore, digest_of, encode
 from platoon.learning.aggregation import merge
 from platoon.ledger.task_chain import TaskChain
@@ -33,6 +34,7 @@ from platoon.nouns import (
 )
 from platoon.protocol.effects import (
     Aggregate,
+    ChangePseudonym,
     CommitRound,
     Consult,
     Effect,
@@ -40,6 +42,7 @@ from platoon.protocol.effects import (
     Forecast,
     Learn,
     Score,
+    Seal,
     Sign,
     SignBlock,
     SignUpdate,
@@ -47,11 +50,21 @@ from platoon.protocol.effects import (
     Submitted,
     Train,
     Trained,
+    Unseal,
 )
-from platoon.protocol.messages import Message, Peer, SealReply, TransactionReply, UpdateReply
+from platoon.protocol.messages import (
+    Message,
+    Peer,
+    RenewReply,
+    RenewRequest,
+    SealReply,
+    TrainRequest,
+    TransactionReply,
+    UpdateReply,
+)
 from platoon.protocol.records import RoundRecord
 from platoon.protocol.rules import TaskState
-from platoon.records.signing import Account, sign_update
+from platoon.records.signing import Account
 from platoon.rng import stream
 
 _PATIENCE = seconds(60.0)
@@ -68,6 +81,8 @@ class Network:
     """Probability that a message is lost."""
     repeat: float = 0.0
     """Probability that one arrives twice."""
+    change: float = 0.0
+    """Probability that one byte of a packet is another when it arrives."""
     delay: int = 0
     """Longest delay, microseconds; uniform, so that messages overtake each other."""
 
@@ -130,6 +145,7 @@ class LossyCarrier:
         match effect:
             case Submit():
                 receipts = parts.chain.submit(effect.transactions, round=effect.round, at=now)
+                follow_pseudonyms(parts.seed, parts.accounts, parts.chain, receipts)
                 answer = Submitted(receipts=receipts, at=now)
             case Forecast(horizon=horizon):
                 answer = even_forecasts(len(parts.samples), horizon, now)
@@ -137,16 +153,8 @@ class LossyCarrier:
                 answer = consult(parts.chain, question)
             case Sign(call=call, ahead=ahead):
                 answer = parts.chain.sign(parts.accounts[actor], call, ahead=ahead)
-            case SignUpdate():
-                answer = sign_update(
-                    parts.accounts[actor],
-                    parts.chain.task,
-                    round=effect.round,
-                    digest=effect.digest,
-                    samples=effect.samples,
-                )
-            case SignBlock(block=block):
-                answer = parts.accounts[actor].sign(block.digest)
+            case SignUpdate() | SignBlock() | Seal() | Unseal() | ChangePseudonym():
+                answer = use_key(parts.seed, parts.accounts, parts.chain, actor, effect)
             case Evaluate():
                 answer = 0.5
             case CommitRound(state=state, record=record):
@@ -213,6 +221,10 @@ class LossyCarrier:
         dice = stream(network.seed, "network", self._sent)
         if dice.random() < network.drop:
             return ()
+        if dice.random() < network.change and isinstance(
+            message.body, TrainRequest | RenewRequest | RenewReply
+        ):
+            message = replace(message, body=change_byte(message.body, dice))
         copies = 2 if dice.random() < network.repeat else 1
         delays = dice.integers(0, network.delay + 1, size=copies)
         return tuple(Delivery(message=message, at=Instant(now + late + int(delay))) for delay in delays)
@@ -235,6 +247,15 @@ class LossyCarrier:
     def advance(self, limit: Instant) -> tuple[Instant, Sequence[Delivery]]:
         """Nothing happens by itself in the toy world."""
         return limit, ()
+
+
+def change_byte(
+    body: TrainRequest | RenewRequest | RenewReply, dice: np.random.Generator
+) -> TrainRequest | RenewRequest | RenewReply:
+    """The message with one byte of its packet changed."""
+    packet = bytearray(body.packet)
+    packet[int(dice.integers(len(packet)))] ^= int(dice.integers(1, 256))
+    return replace(body, packet=bytes(packet))
 
 
 def toy_update(seed: int, round_number: int, vehicle: VehicleId) -> FixedPoint:

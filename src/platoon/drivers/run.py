@@ -16,6 +16,8 @@ import numpy as np
 from platoon.drivers import datasets
 from platoon.drivers.assembly import (
     OBSERVE_S,
+    admissions,
+    attested_reputation,
     committee_rules,
     contract_rules,
     ledger_summary,
@@ -28,6 +30,7 @@ from platoon.drivers.assembly import (
 )
 from platoon.drivers.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
 from platoon.drivers.event_loop import EventLoop
+from platoon.drivers.keys import follow_pseudonyms
 from platoon.drivers.meter import Meter
 from platoon.drivers.progress import Progress, Silent
 from platoon.drivers.remote import connect_ledger
@@ -227,15 +230,27 @@ class _Session:
                 connect=self._machinery.connect,
                 committee=committee_rules(self._scenario, self._method),
                 sealing=sealing_budget(self._scenario, self._method),
+                attested=attested_reputation(self._scenario),
             )
             for _ in range(OBSERVE_S):
                 world.advance(Instant(world.now + MEASURE_EVERY))
                 self._machinery.twin.observe(world.measure())
+            if self._scenario.trust.newcomers == "hybrid":
+                self._admit_newcomers()
             nobody = np.full(self._scenario.fleet.vehicles, NEVER, dtype=np.int64)
             state = TaskState(round=1, now=world.now, model=model, accuracy=None, last_chosen=nobody)
             self._commit(state)
             self._write_map()
         return state
+
+    def _admit_newcomers(self) -> None:
+        """Every vehicle in service is attested; who passes starts above the others (eq. 13)."""
+        world = self._machinery.world
+        passed = world.attest(np.arange(self._scenario.fleet.vehicles)).passed
+        signed = admissions(self.chain, self._accounts, passed, world.serving(), world.now)
+        for receipt in self.chain.submit(signed, round=0, at=world.now) if signed else ():
+            if not receipt.ok:
+                raise ValueError(f"newcomers cannot be admitted: {receipt.error}")
 
     def take_up(self) -> TaskState:
         """Replay the ledger and load the checkpoint that its last commit names."""
@@ -248,6 +263,7 @@ class _Session:
                 vehicles=everybody.vehicles,
                 connect=self._machinery.connect,
             )
+            follow_pseudonyms(self._scenario.seed, self._accounts, self._chain)
             folder = self._directory.checkpoint(self._chain.checkpoint or "")
             state, self._before = load_checkpoint(folder, self._machinery.world, self._machinery.twin)
         return state
@@ -256,7 +272,7 @@ class _Session:
         """Play to the end and write the tables and the summary."""
         rules = task_rules(self._scenario, self._method, self.chain)
         actors = {
-            vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i))
+            vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules)
             for i in range(self._scenario.fleet.vehicles)
         } | {
             edge_server_peer(EdgeServerId(i)): peers.edge_server(EdgeServerId(i), rules, self.chain.calls)

@@ -7,7 +7,7 @@ vehicle computes and uploads in ``World`` at its true speed and rate; every bloc
 the ledger, which then only keeps the books.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from platoon.drivers.consult import consult
 from platoon.drivers.event_loop import Asked, Delivery, Done
+from platoon.drivers.keys import follow_pseudonyms, use_key
 from platoon.drivers.meter import Meter
 from platoon.drivers.rows import Effort, Times, Truth
 from platoon.drivers.store import ModelStore
@@ -24,6 +25,7 @@ from platoon.ledger.task_chain import TaskChain
 from platoon.nouns import SECOND, Bools, Digest, Forecasts, Instant, Ints, VehicleId, seconds
 from platoon.protocol.effects import (
     Aggregate,
+    ChangePseudonym,
     CommitRound,
     Consult,
     Effect,
@@ -31,6 +33,7 @@ from platoon.protocol.effects import (
     Forecast,
     Learn,
     Score,
+    Seal,
     Sign,
     SignBlock,
     SignUpdate,
@@ -38,9 +41,10 @@ from platoon.protocol.effects import (
     Submitted,
     Train,
     Trained,
+    Unseal,
 )
 from platoon.protocol.messages import Message, Peer, SealReply, SealRequest, TrainRequest, UpdateReply
-from platoon.records.signing import Account, sign_update
+from platoon.records.signing import Account
 from platoon.scenario import Scenario
 from platoon.twin.finish import Job
 from platoon.twin.twin import Twin
@@ -57,7 +61,8 @@ class Parts:
     """What the carrier turns effects into deeds with."""
 
     scenario: Scenario
-    accounts: Mapping[Peer, Account]
+    accounts: dict[Peer, Account]
+    """Keys of everybody; those of vehicles follow their pseudonyms."""
     world: World
     twin: Twin
     chain: TaskChain
@@ -81,7 +86,8 @@ class SimulatedCarrier:
 
     def __init__(self, parts: Parts, now: Instant) -> None:
         self._parts = parts
-        self._measure_at = Instant(now + MEASURE_EVERY)
+        # On whole seconds, wherever a run is taken up again: a resumed twin sees what an undisturbed one saw.
+        self._measure_at = Instant((now // MEASURE_EVERY + 1) * MEASURE_EVERY)
         self._uploads: dict[VehicleId, Message] = {}
         self._served: tuple[Instant, Ints] | None = None
         self._merged: dict[tuple[Any, ...], Digest] = {}
@@ -114,12 +120,10 @@ class SimulatedCarrier:
                     answer = self._parts.chain.sign(
                         self._parts.accounts[actor], effect.call, ahead=effect.ahead
                     )
-            case SignUpdate():
+            case SignUpdate() | SignBlock() | Seal() | Unseal() | ChangePseudonym():
                 with self._parts.meter.measure("ledger"):
-                    answer = self._sign_update(actor, effect)
-            case SignBlock(block=block):
-                with self._parts.meter.measure("ledger"):
-                    answer = self._parts.accounts[actor].sign(block.digest)
+                    parts = self._parts
+                    answer = use_key(parts.scenario.seed, parts.accounts, parts.chain, actor, effect)
             case Evaluate():
                 answer = self._evaluate(effect.model)
             case CommitRound():
@@ -133,19 +137,11 @@ class SimulatedCarrier:
         parts = self._parts
         with parts.meter.measure("ledger"):
             receipts = parts.chain.submit(effect.transactions, round=effect.round, at=now)
+            follow_pseudonyms(parts.scenario.seed, parts.accounts, parts.chain, receipts)
         cost = seconds(parts.scenario.round.chain_s / BLOCKS_PER_ROUND) if parts.waits_for_chain else 0
         self._chain_time += cost
         at = Instant(now + cost)
         return Done(actor=actor, answer=Submitted(receipts=receipts, at=at), at=at)
-
-    def _sign_update(self, actor: Peer, effect: SignUpdate) -> Any:
-        return sign_update(
-            self._parts.accounts[actor],
-            self._parts.chain.task,
-            round=effect.round,
-            digest=effect.digest,
-            samples=effect.samples,
-        )
 
     def _forecast(self, effect: Forecast, now: Instant) -> Forecasts:
         parts = self._parts

@@ -17,7 +17,7 @@ from platoon.records.abi import Arguments, Decode, compile_codec, compute_select
 from platoon.records.encoding import WORD, compute_contract_address, keccak
 from platoon.records.transactions import MAX_GAS, Call
 
-CONTRACTS = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing", "Stakes")
+CONTRACTS = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing", "Stakes", "Admission")
 """In the order of deployment."""
 
 _LINKS = {
@@ -26,20 +26,26 @@ _LINKS = {
     "Checkpoint": ("Registry", "Training"),
     "Sealing": ("Registry", "Token", "Checkpoint"),
     "Stakes": ("Registry", "Token", "Escrow", "Training"),
+    "Admission": ("Registry", "Training"),
 }
 """The contracts that a constructor's first arguments must name."""
 _DEPLOY_GAS = 6_000_000
 _BASE_GAS = 400_000
 _ELEMENT_GAS = {
-    "record": 110_000,
-    "score": 200_000,
-    "register": 80_000,
-    "transfer_many": 60_000,
+    "record": (110_000, 0),
+    "score": (200_000, 0),
+    "register": (80_000, 0),
+    "transfer_many": (60_000, 0),
+    "rotate": (100_000, 0),
+    "admit_attested": (90_000, 0),
 }
-"""Gas per element of a call's longest array (a score's words hold eight scores each, and the first closes the
-recording): above the most costly case that was measured (``tests/ledger/test_contracts.py``)."""
-_WHOLE_GAS = {"judge": 25_000_000, "settle": 16_000_000}
-"""Calls whose cost depends on the round's updates, not on their arguments."""
+"""Gas per element of a call's longest array, and per square of their number (a score's words hold eight scores
+each, and the first closes the recording): above the most costly case that was measured
+(``tests/ledger/test_contracts.py``)."""
+_WHOLE_GAS = {"judge": 25_000_000, "settle": 16_000_000, "admit_certified": 2_000_000}
+"""Calls whose cost depends on the state (the round's updates, the edge servers), not on their arguments."""
+_MORE_GAS = {"admit_attested": 2_000_000}
+"""On top of the base: the times of all edge servers are compared."""
 
 
 class Function(NamedTuple):
@@ -260,7 +266,8 @@ def compute_gas_limit(name: str, arguments: Sequence[Any]) -> int:
     if name in _WHOLE_GAS:
         return _WHOLE_GAS[name]
     longest = max((len(value) for value in arguments if isinstance(value, tuple | list)), default=0)
-    limit = _BASE_GAS + longest * _ELEMENT_GAS.get(name, 60_000)
+    per_element, per_square = _ELEMENT_GAS.get(name, (60_000, 0))
+    limit = _BASE_GAS + _MORE_GAS.get(name, 0) + longest * (per_element + longest * per_square)
     if limit > MAX_GAS:
         raise ValueError(f"{name} of {longest} elements needs more than {MAX_GAS} gas: send it in parts")
     return limit

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from platoon.ledger.contracts import CONTRACTS, ContractSet, Event
-from platoon.ledger.model_accounts import Escrow, Registry, Rejected, Token
+from platoon.ledger.model_accounts import Escrow, Token
+from platoon.ledger.model_admission import Admission
 from platoon.ledger.model_checkpoint import Checkpoint, Sealing
+from platoon.ledger.model_registry import Registry, Rejected
 from platoon.ledger.model_stakes import Stakes
 from platoon.ledger.model_training import SettledRound, Training
 from platoon.nouns import Address, Digest
@@ -70,7 +72,8 @@ class Model:
         operator, addresses = contracts.operator, contracts.addresses
         given = dict(zip(CONTRACTS, constructors, strict=True))
         publisher, initial, parameters = given["Training"][3:]
-        self.registry = Registry(operator=operator)
+        registry = Domain(chain_id=chain_id, contract=addresses["Registry"])
+        self.registry = Registry(operator=operator, separator=registry.separator)
         self.token = Token(operator=operator)
         self.escrow = Escrow(
             operator=operator,
@@ -111,6 +114,13 @@ class Model:
             checkpoint=self.checkpoint,
             reward=reward,
         )
+        self.admission = Admission(
+            operator=operator,
+            address=addresses["Admission"],
+            registry=self.registry,
+            training=self.training,
+            attested=given["Admission"][2],
+        )
         self._handlers = self._collect_handlers()
 
     def apply(self, sender: Address, contract: str, function: str, arguments: Sequence[Any]) -> Outcome:
@@ -128,7 +138,7 @@ class Model:
 
     def _collect_handlers(self) -> dict[tuple[str, str], Callable[..., list[Event]]]:
         token, escrow, training = self.token, self.escrow, self.training
-        checkpoint, sealing = self.checkpoint, self.sealing
+        checkpoint, sealing, admission = self.checkpoint, self.sealing, self.admission
         stakes = self.stakes
 
         def withdraw(sender: Address) -> list[Event]:
@@ -140,6 +150,9 @@ class Model:
         return {
             ("Registry", "register"): self.registry.register,
             ("Registry", "revoke"): self.registry.revoke,
+            ("Registry", "rotate"): self.registry.rotate,
+            ("Registry", "bind"): self.registry.bind,
+            ("Registry", "begin"): self.registry.begin,
             ("Token", "mint"): token.mint,
             ("Token", "close_minting"): token.close_minting,
             ("Token", "transfer"): token.transfer,
@@ -165,4 +178,8 @@ class Model:
             ("Sealing", "fund"): sealing.fund,
             ("Sealing", "release"): sealing.release,
             ("Sealing", "withdraw"): sealing.withdraw,
+            ("Admission", "trust_issuers"): admission.trust_issuers,
+            ("Admission", "distrust"): admission.distrust,
+            ("Admission", "admit_certified"): admission.admit_certified,
+            ("Admission", "admit_attested"): admission.admit_attested,
         }

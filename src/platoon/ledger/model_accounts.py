@@ -1,4 +1,4 @@
-"""The reference of ``Registry.vy``, ``Token.vy`` and ``Escrow.vy``: the same checks in the same order.
+"""The reference of ``Token.vy`` and ``Escrow.vy``: the same checks in the same order.
 
 Handlers check first and change afterwards, so that a rejected call leaves the state untouched. They return the
 events of the call; ``Rejected`` carries the contract's own words.
@@ -8,68 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from platoon.ledger.contracts import Event
+from platoon.ledger.model_registry import NO_ACCOUNT, PUBLISHER, Registry, require
 from platoon.nouns import Address
-from platoon.records.rules import MAX_EDGE_SERVERS, MAX_TOKENS
-
-EDGE_SERVER, VEHICLE, PUBLISHER, REVOKED = 1, 2, 3, 4
-NO_ACCOUNT = Address(bytes(20))
-
-
-class Rejected(Exception):  # noqa: N818 - a value of the protocol, not an error of ours
-    """A call that the contracts refuse, with their reason."""
-
-
-def require(condition: bool, reason: str) -> None:
-    """The contracts' ``assert``."""
-    if not condition:
-        raise Rejected(reason)
-
-
-@dataclass(kw_only=True)
-class Registry:
-    """Who takes part, and as what."""
-
-    operator: Address
-    roles: dict[Address, int] = field(default_factory=dict)
-    seats: dict[Address, int] = field(default_factory=dict)
-    """Edge servers ever registered, by seat."""
-    vehicles: dict[Address, int] = field(default_factory=dict)
-    """Vehicles ever registered, in order: their ids."""
-
-    @property
-    def active(self) -> frozenset[Address]:
-        """Edge servers that take part now."""
-        return frozenset(account for account in self.seats if self.roles[account] == EDGE_SERVER)
-
-    def register(self, sender: Address, role: int, accounts: Sequence[Address]) -> list[Event]:
-        """The operator gives accounts a role, for good."""
-        require(len(accounts) <= 256, "reverted")
-        require(sender == self.operator, "only the operator")
-        require(EDGE_SERVER <= role <= PUBLISHER, "no such role")
-        seen: set[Address] = set()
-        for account in accounts:
-            require(account != NO_ACCOUNT, "no account")
-            require(account not in self.roles and account not in seen, "registered before")
-            if role == EDGE_SERVER:
-                require(len(self.seats) + len(seen) < MAX_EDGE_SERVERS, "no seat left")
-            seen.add(account)
-        numbered = {EDGE_SERVER: self.seats, VEHICLE: self.vehicles}.get(role, {})
-        for account in accounts:
-            self.roles[account] = role
-            numbered[account] = len(numbered)
-        return [Event("Registry", "Registered", {"role": role, "accounts": tuple(accounts)})]
-
-    def revoke(self, sender: Address, account: Address) -> list[Event]:
-        """The operator ends an account's part, for good."""
-        require(sender == self.operator, "only the operator")
-        role = self.roles.get(account, 0)
-        require(EDGE_SERVER <= role <= PUBLISHER, "not registered")
-        self.roles[account] = REVOKED
-        return [Event("Registry", "Revoked", {"account": account, "role": role})]
-
-    def require_edge_server(self, account: Address) -> None:
-        """``edge_server()`` of the contract."""
-        require(self.roles.get(account) == EDGE_SERVER, "not an edge server")
+from platoon.records.rules import MAX_TOKENS
 
 
 @dataclass(kw_only=True)

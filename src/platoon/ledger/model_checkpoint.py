@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from platoon.ledger.contracts import Event
-from platoon.ledger.model_accounts import EDGE_SERVER, PUBLISHER, VEHICLE, Registry, Rejected, Token, require
+from platoon.ledger.model_accounts import Token
+from platoon.ledger.model_registry import EDGE_SERVER, PUBLISHER, VEHICLE, Registry, Rejected, require
 from platoon.ledger.model_training import Training
 from platoon.nouns import Address, Digest
 from platoon.records.abi import Arguments

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from platoon.ledger.contracts import Event
-from platoon.ledger.model_accounts import Registry, Token, require
+from platoon.ledger.model_accounts import Token
+from platoon.ledger.model_registry import Registry, require
 from platoon.nouns import MILLION, Address
 
 REASONS = ("scores", "vote")

@@ -9,7 +9,8 @@ from enum import IntEnum
 from typing import Any
 
 from platoon.ledger.contracts import Event
-from platoon.ledger.model_accounts import VEHICLE, Escrow, Registry, require
+from platoon.ledger.model_accounts import Escrow
+from platoon.ledger.model_registry import VEHICLE, Registry, is_signed_by, require
 from platoon.ledger.model_stakes import Stakes
 from platoon.nouns import MILLION, Address, Digest
 from platoon.records.abi import Arguments
@@ -31,7 +32,6 @@ from platoon.records.rules import (
     is_merged,
     is_valid,
 )
-from platoon.records.signing import recover
 from platoon.records.typed_data import compute_update_digest
 
 _WORDS = Arguments([{"type": "uint256[]"}])
@@ -140,15 +140,20 @@ class Training:
     model: Digest
     closed: bool = False
     open: OpenRound = field(default_factory=lambda: OpenRound(round=1))
-    reputations: dict[Address, int] = field(default_factory=dict)
-    """Of vehicles that were ever recorded."""
+    reputations: dict[int, int] = field(default_factory=dict)
+    """Of vehicles that were ever recorded, by id: they outlive pseudonyms."""
     probes: dict[Address, Digest] = field(default_factory=dict)
     settled: list[SettledRound] = field(default_factory=list)
     """For whoever folds to take away: what the contract forgets."""
 
     def reputation(self, vehicle: Address) -> int:
-        """A newcomer starts at ``rules.start``."""
-        return self.reputations.get(vehicle, self.rules.start)
+        """A newcomer starts with what it was admitted with, or at ``rules.start``."""
+        number = self.registry.vehicles.get(vehicle, -1)
+        return self.reputations.get(number, self.registry.starts.get(number, self.rules.start))
+
+    def is_newcomer(self, vehicle: Address) -> bool:
+        """Whether no update of this vehicle was ever recorded."""
+        return self.registry.vehicles.get(vehicle) not in self.reputations
 
     def record(self, sender: Address, round_number: int, entries: Sequence[tuple[Any, ...]]) -> list[Event]:
         """What reached an edge server."""
@@ -173,7 +178,7 @@ class Training:
         self.open.recorded_by.add(sender)
         self.open.updates = taken
         for vehicle in taken:
-            self.reputations.setdefault(vehicle, self.rules.start)
+            self.reputations.setdefault(self.registry.vehicles[vehicle], self.reputation(vehicle))
         return events
 
     def commit_probe(self, sender: Address, digest: Digest) -> list[Event]:
@@ -281,7 +286,7 @@ class Training:
             paid=paid,
             conduct=tuple(_price(row, before, self.stakes.left) for row in conduct),
         )
-        self.reputations.update({update.vehicle: update.after for update in updates})
+        self.reputations |= {self.registry.vehicles[update.vehicle]: update.after for update in updates}
         self.model = settled.model
         self.open = OpenRound(round=round_number + 1)
         self.settled.append(settled)
@@ -306,18 +311,16 @@ class Training:
 
     def _is_signed(self, round_number: int, entry: tuple[Any, ...]) -> bool:
         vehicle, digest, samples, v, r, s = entry
-        if v not in (27, 28):
-            return False
         signed = compute_update_digest(
             task=self.task, round=round_number, vehicle=vehicle, digest=digest, samples=samples
         )
-        signature: bytes = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([v])
-        return recover(signed, signature) == Address(vehicle)
+        return is_signed_by(signed, vehicle, v, r, s)
 
     def _refusal(self, vehicle: Address, taken: dict[Address, ModelUpdate]) -> Refusal | None:
         if self.registry.roles.get(vehicle) != VEHICLE:
             return Refusal.NOT_A_VEHICLE
-        if vehicle in taken:
+        ids = self.registry.vehicles
+        if ids[vehicle] in {ids[other] for other in taken}:
             return Refusal.RECORDED_BEFORE
         return Refusal.FULL if len(taken) == MAX_UPDATES else None
 

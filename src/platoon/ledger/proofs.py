@@ -7,7 +7,7 @@ for that the reader holds it against a root that it trusts (the hash of the glob
 as a node of the chain gives it).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from platoon.errors import UserError, VerificationError
 from platoon.ledger.blocks import Block, Header, Result, recover_sealers
 from platoon.ledger.chain_log import ChainLog
 from platoon.ledger.contracts import ContractSet, compute_set_digest
-from platoon.ledger.model_accounts import VEHICLE, Rejected
 from platoon.ledger.model_checkpoint import Seal, recover_signers
+from platoon.ledger.model_registry import Registry, Rejected
 from platoon.nouns import Address, Digest, SignedUpdate, VehicleId
 from platoon.records.encoding import keccak
 from platoon.records.local_block import LocalBlock, compute_record_digests
@@ -68,30 +68,53 @@ def prove_update(path: Path, vehicle: VehicleId, round_number: int) -> dict[str,
         UserError: no such vehicle, no update of it in the round, or its edge server anchored no block then.
         VerificationError: the file cannot be read.
     """
-    fleet: list[Address] = []
+    registry: Registry | None = None
     records: dict[Address, tuple[Any, ...]] = {}
+    accounts: dict[Address, Address | None] = {}
+    """The account that the vehicle used when each edge server recorded the round."""
     anchors: dict[Address, _Found] = {}
     for found in _read_calls(path):
-        if found.name == "register" and found.arguments[0] == VEHICLE:
-            fleet += [Address(account) for account in found.arguments[1]]
+        registry = registry or _make_registry(found)
+        if found.name in _MEMBERSHIP:
+            _MEMBERSHIP[found.name](registry, found.sender, *found.arguments)
         elif found.name in ("record", "anchor") and found.arguments[0] == round_number:
             if found.name == "record":
                 records[found.sender] = found.arguments[1]
+                accounts[found.sender] = registry.account(vehicle)
             else:
                 anchors[found.sender] = found
-    if not 0 <= vehicle < len(fleet):
-        raise UserError(f"vehicle {vehicle}: allowed: 0 to {len(fleet) - 1}")
+    known = len(registry.current) if registry is not None else 0
+    if not 0 <= vehicle < known:
+        raise UserError(f"vehicle {vehicle}: allowed: 0 to {known - 1}")
     holders = [
-        server for server, entries in records.items() if any(entry[0] == fleet[vehicle] for entry in entries)
+        server
+        for server, entries in records.items()
+        if any(entry[0] == accounts[server] for entry in entries)
     ]
     if not holders:
         raise UserError(f"vehicle {vehicle}: no update of it is recorded in round {round_number}")
     anchored = [server for server in holders if server in anchors]
     if not anchored:
         raise UserError(f"vehicle {vehicle}: its edge server anchored no local block in round {round_number}")
-    proof = _describe(anchors[anchored[0]], records[anchored[0]], fleet[vehicle])
+    server = anchored[0]
+    account = accounts[server]
+    assert account is not None  # the server holds an update of it
+    proof = _describe(anchors[server], records[server], account)
     check_proof(proof)
     return proof
+
+
+_MEMBERSHIP: Mapping[str, Callable[..., object]] = {
+    "register": Registry.register,
+    "revoke": Registry.revoke,
+    "rotate": Registry.rotate,
+}
+"""Accepted calls that change whose account is whose."""
+
+
+def _make_registry(found: _Found) -> Registry:
+    domain = Domain(chain_id=found.block.header.chain_id, contract=found.contracts.addresses["Registry"])
+    return Registry(operator=found.contracts.operator, separator=domain.separator)
 
 
 def _read_calls(path: Path) -> Iterator[_Found]:

@@ -16,6 +16,7 @@ from platoon.ledger.blocks import Result
 from platoon.ledger.conduct import Conduct, ConductBook
 from platoon.ledger.contracts import ContractSet, Event
 from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt
+from platoon.ledger.membership import Membership
 from platoon.ledger.model import read_committee, read_rules, write_committee, write_rules
 from platoon.nouns import (
     MILLION,
@@ -36,7 +37,7 @@ from platoon.records.lanes import pack_scores
 from platoon.records.local_block import LocalBlock, compute_record_digests
 from platoon.records.merkle import compute_proof
 from platoon.records.rules import MAX_EDGE_SERVERS, MAX_TOKENS, Payment, Rule, Rules, WeightRule
-from platoon.records.signing import Account
+from platoon.records.signing import Account, split_signature
 from platoon.records.transactions import Call, sign_transaction
 from platoon.records.typed_data import Domain
 from platoon.scenario import Scenario
@@ -161,7 +162,7 @@ def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, thre
         payment=Payment.POOL if reward.formula == "pool" else Payment.BASE_BONUS,
         beta=to_ppm(trust.beta),
         rho_min=to_ppm(trust.rho_min),
-        start=to_ppm(trust.start),
+        start=to_ppm(trust.start if trust.newcomers == "start" else trust.rho_min),
         threshold=to_ppm(threshold),
         penalty=to_ppm(trust.penalty),
         pool=to_ppm(reward.pool_tokens),
@@ -226,7 +227,7 @@ class Calls:
             "anchor",
             *(block.round, block.height, block.parent, block.root, block.count),
             list(committee),
-            [_split(seal) for seal in seals],
+            [split_signature(seal) for seal in seals],
         )
 
     def report_fork(self, block: LocalBlock, seals: Sequence[bytes]) -> Call:
@@ -235,7 +236,7 @@ class Calls:
             "Checkpoint",
             "report_fork",
             *(block.edge_server, block.round, block.height, block.parent, block.root, block.count),
-            [_split(seal) for seal in seals],
+            [split_signature(seal) for seal in seals],
         )
 
     def release(self, block: LocalBlock, updates: Sequence[SignedUpdate], signers: Sequence[Address]) -> Call:
@@ -268,17 +269,12 @@ class Calls:
         return self.contracts.call("Stakes", "withdraw")
 
     def revoke(self, account: Address) -> Call:
-        """The operator ends an account's part for good."""
+        """The operator ends an account's part for good; of a vehicle, whichever of its pseudonyms is named."""
         return self.contracts.call("Registry", "revoke", account)
 
 
 def _entry(update: SignedUpdate) -> tuple[Any, ...]:
-    return (update.vehicle, update.digest, update.samples, *_split(update.signature))
-
-
-def _split(signature: bytes) -> tuple[int, int, int]:
-    """A signature as contracts take it: v, r, s."""
-    return signature[64], int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
+    return (update.vehicle, update.digest, update.samples, *split_signature(update.signature))
 
 
 class TaskChain:
@@ -288,12 +284,16 @@ class TaskChain:
         self.ledger = ledger
         self.rules = rules
         self.calls = Calls(contracts=ledger.contracts)
+        self.membership = Membership(contracts=ledger.contracts)
+        registry = ledger.contracts.addresses["Registry"]
+        self.registry = Domain(chain_id=ledger.chain_id, contract=registry).separator
+        """What changes of pseudonyms bind."""
         training = ledger.contracts.addresses["Training"]
         self.task = Domain(chain_id=ledger.chain_id, contract=training).separator
         """Names the task: chain, contract and format in one digest; what signed updates bind."""
-        self.vehicles = tuple(vehicles)
-        """Account of each vehicle, by id."""
-        self._ids = {address: VehicleId(i) for i, address in enumerate(self.vehicles)}
+        self._vehicles = tuple(vehicles)
+        self._ids = {address: VehicleId(i) for i, address in enumerate(vehicles)}
+        """Of every account that is or was a vehicle's, as they come up."""
         self._seats = {
             Address(seat): EdgeServerId(i) for i, seat in enumerate(self._view("Registry", "members")[0])
         }
@@ -306,6 +306,7 @@ class TaskChain:
         """Fields of a ``RecordedUpdate`` by vehicle, of the open round and the one before."""
         self._described: dict[int, tuple[RecordedUpdate, ...]] = {}
         self._conduct = ConductBook(self._seats, self._read_stakes)
+        self._read_pseudonyms()
         self._last_round = 0
         self._reputations: Ints = np.empty(0, dtype=np.int64)
         self._reputations_head: Digest | None = None
@@ -327,12 +328,16 @@ class TaskChain:
         committee: CommitteeRules | None = None,
         sealing: Tokens = _NOTHING,
         stake: Stake = _NO_STAKE,
+        attested: int = MILLION // 2,
         at: Instant = _BEGINNING,
         connect: Connect | None = None,
     ) -> "TaskChain":
         """Set a task up in a new file: contracts, registrations, escrow, stakes, committed probe sets (one per edge
         server, none where nothing is scored). ``sealing``: the budget for local blocks, beside the escrow. Nothing
         is durable before the first ``commit``.
+
+        Args:
+            attested: what a newcomer starts with that an edge server admits by its attestation (eq. 13), ppm.
 
         Raises:
             ValueError: parameters out of bounds, or accounts that are not distinct.
@@ -346,6 +351,7 @@ class TaskChain:
             participants,
             (model, write_rules(rules)),
             committee=committee or CommitteeRules(),
+            attested=attested,
             funds=(escrow, sealing),
             stake=stake,
             probes=probes,
@@ -365,7 +371,10 @@ class TaskChain:
         vehicles: Sequence[Address],
         connect: Connect | None = None,
     ) -> "TaskChain":
-        """Replay a task's file, to go on from its last commit; raises ``VerificationError``."""
+        """Replay a task's file, to go on from its last commit; raises ``VerificationError``.
+
+        ``vehicles``: the accounts that were registered; those in use now are on the ledger.
+        """
         log = EmbeddedLedger.open(path, sealers=edge_servers)
         ledger = connect(log) if connect is not None else log
         call = ledger.contracts.call("Training", "parameters")
@@ -423,6 +432,11 @@ class TaskChain:
         return int(self._view("Training", "round")[0])
 
     @property
+    def vehicles(self) -> tuple[Address, ...]:
+        """The account that each vehicle uses now, by id."""
+        return self._vehicles
+
+    @property
     def edge_servers(self) -> int:
         """Number of edge servers that were registered."""
         return len(self._seats)
@@ -435,7 +449,10 @@ class TaskChain:
         return self._reputations.copy()
 
     def balances(self) -> Ints:
-        """(N,) token balance of every vehicle, 10^-6 token."""
+        """(N,) what the account holds that each vehicle uses now, 10^-6 token.
+
+        What an earlier pseudonym earned stays with that account, until the vehicle moves it.
+        """
         return self._view_fleet("Token", "balances")
 
     def escrow_left(self) -> Tokens:
@@ -460,7 +477,7 @@ class TaskChain:
         return Ground(
             head=self.head,
             tips=self.local_tips(),
-            reputations={vehicle: int(reputations[self._ids[vehicle]]) for vehicle in vehicles},
+            reputations={vehicle: int(reputations[self._id(vehicle)]) for vehicle in vehicles},
         )
 
     def local_tips(self) -> tuple[LocalTip, ...]:
@@ -495,6 +512,23 @@ class TaskChain:
         stakes = self._view("Stakes", "stakes", seats)[0]
         return {Address(seat): stakes[i] for i, seat in enumerate(seats) if active >> i & 1}
 
+    def _read_pseudonyms(self) -> None:
+        handles = range(1, len(self._vehicles) + 1)
+        batches = [handles[i : i + _VIEW_BATCH] for i in range(0, len(handles), _VIEW_BATCH)]
+        renewed = [account for batch in batches for account in self._view("Registry", "accounts", batch)[0]]
+        self._vehicles = tuple(
+            Address(new) if any(new) else old for old, new in zip(self._vehicles, renewed, strict=True)
+        )
+
+    def _id(self, account: Address) -> VehicleId:
+        """The vehicle whose account this is, or was."""
+        if account not in self._ids:
+            handle = self._view("Registry", "handles", [account])[0][0]
+            if handle == 0:
+                raise ValueError(f"0x{account.hex()} never was a vehicle's account")
+            self._ids[account] = VehicleId(handle - 1)
+        return self._ids[account]
+
     def _view_fleet(self, contract: str, name: str) -> Ints:
         batches = [self.vehicles[i : i + _VIEW_BATCH] for i in range(0, len(self.vehicles), _VIEW_BATCH)]
         return np.array(
@@ -506,9 +540,13 @@ class TaskChain:
     def _take(self, events: Sequence[Event]) -> None:
         self._conduct.take(events)
         self._described.clear()
+        if any(event.name == "Rotated" for event in events):
+            self._read_pseudonyms()
         self._record([event.values for event in events if event.name == "Recorded"])
         for _, name, values in events:
-            if name == "Verdict":
+            if name == "Admitted" and self._reputations_head is not None:
+                self._reputations[self._id(values["vehicle"])] = values["reputation"]
+            elif name == "Verdict":
                 update = self._rounds[values["round"]][values["vehicle"]]
                 update["score"] = values["score"] if self.rules.rule is not Rule.NONE else None
                 update["valid"], update["merged"] = values["valid"], values["merged"]
@@ -536,11 +574,12 @@ class TaskChain:
             return
         newest = recorded[-1]["round"]
         self._rounds = {number: taken for number, taken in self._rounds.items() if number >= newest - 1}
-        reputations = self._view("Training", "reputations", [values["vehicle"] for values in recorded])[0]
+        accounts = [self._vehicles[self._id(values["vehicle"])] for values in recorded]
+        reputations = self._view("Training", "reputations", accounts)[0]
         for values, reputation in zip(recorded, reputations, strict=True):
             address = Address(values["vehicle"])
             self._rounds.setdefault(values["round"], {})[address] = {
-                "vehicle": self._ids[address],
+                "vehicle": self._id(address),
                 "address": address,
                 "edge_server": self._seats[values["edge_server"]],
                 "digest": values["digest"],
@@ -594,6 +633,7 @@ def _setup(
     training: tuple[Any, ...],
     *,
     committee: CommitteeRules,
+    attested: int,
     funds: tuple[Tokens, Tokens],
     stake: Stake,
     probes: Sequence[Digest],
@@ -611,6 +651,7 @@ def _setup(
         (at["Registry"], at["Training"], write_committee(committee)),
         (at["Registry"], at["Token"], at["Checkpoint"], publisher.address, committee.reward),
         (at["Registry"], at["Token"], at["Escrow"], at["Training"], stake.share),
+        (at["Registry"], at["Training"], attested),
     )
     servers = [account.address for account in participants.edge_servers]
     fleet = participants.vehicles
@@ -626,6 +667,7 @@ def _setup(
         *(contracts.call("Token", "mint", server, stake.tokens) for server in servers if stake.tokens),
         contracts.call("Token", "close_minting"),
         contracts.call("Escrow", "bind", at["Training"]),
+        contracts.call("Registry", "bind", at["Admission"]),
     ]
     funding = [
         call

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from platoon.ledger.task_chain import Call, Receipt
 from platoon.nouns import Address, Digest, Duration, EdgeServerId, Instant, Outcomes, VehicleId
-from platoon.protocol.messages import Message
+from platoon.protocol.messages import Message, Peer
 from platoon.records.local_block import LocalBlock
 
 T = TypeVar("T")
@@ -91,6 +91,37 @@ class SignBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """Encrypt contents to their receivers' keys and sign them with the actor's own. Answer: tuple of bytes.
+
+    Sealing and opening need a private key, so they are effects, as signing is.
+    """
+
+    task: Digest
+    round: int
+    receivers: tuple[Peer, ...]
+    contents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseal:
+    """Open a message with the actor's own key. Answer: its contents (bytes), or why it is refused (str)."""
+
+    task: Digest
+    round: int
+    packet: bytes
+    sender: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePseudonym:
+    """Make a new account and sign the change with the old one and the new. Answer: ``Rotation``. The actor goes on
+    under the old one until the Registry has taken the new."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:
     """Have the ledger execute signed transactions in this order, as one block. Answer: ``Submitted``."""
 
@@ -116,6 +147,11 @@ class Consult:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reputations:
     """Reputation of every vehicle, (N,) integers in parts per million."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    """The account that each vehicle uses now: tuple of addresses, by id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +189,7 @@ class ConductOf:
     round: int
 
 
-Question = Reputations | Verdicts | EscrowLeft | ModelDigest | LocalGround | ConductOf
+Question = Accounts | Reputations | Verdicts | EscrowLeft | ModelDigest | LocalGround | ConductOf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +256,9 @@ Effect = (
     | Sign
     | SignUpdate
     | SignBlock
+    | Seal
+    | Unseal
+    | ChangePseudonym
     | Submit
     | Consult
     | Train

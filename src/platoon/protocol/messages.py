@@ -4,7 +4,8 @@ is recognised; every reply is signed by its sender or is a signed transaction.""
 from dataclasses import dataclass
 from typing import Literal
 
-from platoon.nouns import Address, Digest, EdgeServerId, SignedUpdate, VehicleId
+from platoon.nouns import Address, EdgeServerId, SignedUpdate, VehicleId
+from platoon.records.identity import Rotation
 from platoon.records.local_block import LocalBlock
 
 
@@ -31,10 +32,12 @@ def vehicle_peer(vehicle: VehicleId) -> Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """Train this model and send your update before the round's deadline."""
+    """Do what the packet says: train a model, and send the update before its deadline."""
 
     round: int
-    model: Digest
+    """In clear, so that a late request is passed over; the packet binds it."""
+    packet: bytes
+    """A ``platoon.records.sealed.TaskOrder``, sealed to the vehicle by the coordinator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,43 @@ class LocalSeals:
     """The committee without the edge server, ascending."""
     seals: tuple[bytes, ...] = ()
     """Ascending by signer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewRequest:
+    """Go on under a new pseudonym."""
+
+    round: int
+    packet: bytes
+    """``RENEW``, sealed to the vehicle by the coordinator."""
+
+
+RENEW = b"renew"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewReply:
+    """A vehicle's new pseudonym."""
+
+    round: int
+    packet: bytes
+    """A ``platoon.records.identity.Rotation``, sealed to the coordinator: nobody on the way learns the link."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalReply:
+    """A vehicle did not do what it was asked."""
+
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateRequest:
+    """Bring these changes of pseudonym to the Registry."""
+
+    round: int
+    rotations: tuple[Rotation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +166,17 @@ class TransactionReply:
 
 
 Request = (
-    TrainRequest | SealRequest | RecordRequest | ScoreRequest | JudgeRequest | MergeRequest | SettleRequest
+    TrainRequest
+    | SealRequest
+    | RecordRequest
+    | ScoreRequest
+    | JudgeRequest
+    | MergeRequest
+    | SettleRequest
+    | RenewRequest
+    | RotateRequest
 )
-Reply = UpdateReply | SealReply | TransactionReply
+Reply = UpdateReply | SealReply | TransactionReply | RenewReply | RefusalReply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,31 +6,40 @@ gone. It takes what it needs from the chain, not from whoever asks.
 
 from typing import Never
 
+from platoon.ledger.membership import Membership
 from platoon.ledger.task_chain import Call, Calls
-from platoon.nouns import Address, EdgeServerId, SignedUpdate, VehicleId, to_ppm
+from platoon.nouns import Address, EdgeServerId, Instant, SignedUpdate, VehicleId, to_ppm
 from platoon.protocol.effects import (
     Aggregate,
+    ChangePseudonym,
     Consult,
     Listen,
     LocalGround,
     ModelDigest,
     Score,
+    Seal,
     Send,
     Sign,
     SignBlock,
     SignUpdate,
     Steps,
     Train,
+    Unseal,
     Verdicts,
 )
 from platoon.protocol.messages import (
     COORDINATOR,
+    RENEW,
     JudgeRequest,
     MergeRequest,
     Message,
     RecordRequest,
+    RefusalReply,
+    RenewReply,
+    RenewRequest,
     Reply,
     Request,
+    RotateRequest,
     ScoreRequest,
     SealReply,
     SealRequest,
@@ -44,27 +53,73 @@ from platoon.protocol.messages import (
 from platoon.protocol.rules import TaskRules
 from platoon.protocol.sealing import accept_seals, find_fault, propose
 from platoon.protocol.weights import merge_weights
+from platoon.records.sealed import TaskOrder
 
 
-def vehicle(me: VehicleId) -> Steps[Never]:
-    """A vehicle: trains when it is asked, signs its update, sends it; seals local blocks that hold it."""
-    round_number, answer = 0, None
+def vehicle(me: VehicleId, rules: TaskRules) -> Steps[Never]:
+    """A vehicle: obeys what the coordinator sealed to it, and says why it refuses what is anything else; seals
+    local blocks that hold its update.
+
+    A request that does not open moves nothing here: whoever forges one cannot have the genuine ones passed over.
+    """
+    round_number = 0
+    answers: dict[str, Reply] = {}
     sealed: dict[tuple[int, Address], SealReply] = {}
     while True:
         received = yield Listen()
         request = received.message.body
         if isinstance(request, SealRequest):
-            yield from _seal(me, answer.signed if answer is not None else None, sealed, request)
+            yield from _seal(me, _own_update(answers), sealed, request)
             continue
-        if not isinstance(request, TrainRequest) or request.round < round_number:
+        if not isinstance(request, TrainRequest | RenewRequest) or request.round < round_number:
             continue
-        if request.round > round_number:
-            sealed.clear()
-            trained = yield Train(round=request.round, vehicle=me, model=request.model)
-            signed = yield SignUpdate(round=request.round, digest=trained.digest, samples=trained.samples)
-            round_number, answer = request.round, UpdateReply(round=request.round, signed=signed)
-        if answer is not None:
-            yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=answer),))
+        kind = type(request).__name__
+        if request.round > round_number or kind not in answers:
+            reply = yield from _obey(me, rules, request, received.at)
+            if not isinstance(reply, RefusalReply):
+                if request.round > round_number:
+                    answers, sealed = {}, {}
+                round_number, answers[kind] = request.round, reply
+        else:
+            reply = answers[kind]
+        yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=reply),))
+
+
+def _own_update(answers: dict[str, Reply]) -> SignedUpdate | None:
+    """The update for which a vehicle may seal. None from its change of pseudonym on: its key is another then, and a
+    seal by the new one would say that both are one vehicle's."""
+    update = answers.get(TrainRequest.__name__)
+    renewed = RenewRequest.__name__ in answers
+    return update.signed if isinstance(update, UpdateReply) and not renewed else None
+
+
+def _obey(me: VehicleId, rules: TaskRules, request: TrainRequest | RenewRequest, at: Instant) -> Steps[Reply]:
+    """Do what a request's packet says, or refuse it by name."""
+    content = yield Unseal(
+        task=rules.task, round=request.round, packet=request.packet, sender=rules.coordinator
+    )
+    if isinstance(content, str):
+        return RefusalReply(round=request.round, reason=content)
+    if isinstance(request, RenewRequest):
+        return (yield from _renew(rules, request.round, content))
+    try:
+        order = TaskOrder.decode(content)
+    except ValueError as error:
+        return RefusalReply(round=request.round, reason=str(error))
+    if at >= order.deadline:
+        return RefusalReply(round=request.round, reason="its deadline is over")
+    trained = yield Train(round=request.round, vehicle=me, model=order.model)
+    signed = yield SignUpdate(round=request.round, digest=trained.digest, samples=trained.samples)
+    return UpdateReply(round=request.round, signed=signed)
+
+
+def _renew(rules: TaskRules, round_number: int, content: bytes) -> Steps[Reply]:
+    if content != RENEW:
+        return RefusalReply(round=round_number, reason="not a request to renew")
+    rotation = yield ChangePseudonym(round=round_number)
+    contents = (rotation.encode(),)
+    (packet,) = yield Seal(task=rules.task, round=round_number, receivers=(COORDINATOR,), contents=contents)
+    return RenewReply(round=round_number, packet=packet)
 
 
 def _seal(
@@ -93,7 +148,7 @@ def edge_server(me: EdgeServerId, rules: TaskRules, calls: Calls) -> Steps[Never
     while True:
         received = yield Listen()
         request = received.message.body
-        if isinstance(request, TrainRequest | SealRequest) or request.round < round_number:
+        if isinstance(request, TrainRequest | SealRequest | RenewRequest) or request.round < round_number:
             continue
         if request.round > round_number:
             round_number, answers = request.round, {}
@@ -119,6 +174,8 @@ def _transact(me: EdgeServerId, rules: TaskRules, calls: Calls, request: Request
             return [(yield from _vote(me, rules, calls, request))]
         case SettleRequest():
             return [(yield from _sign(calls.settle(request.round)))]
+        case RotateRequest(rotations=rotations):
+            return [(yield from _sign(Membership(contracts=calls.contracts).rotate(rotations)))]
         case _:
             raise TypeError(f"an edge server is not asked for {type(request).__name__}")
 

@@ -13,6 +13,7 @@ from platoon.errors import HaltedError
 from platoon.nouns import MILLION, EdgeServerId, Instant, Ints, Outcomes, SignedUpdate, Tokens, VehicleId
 from platoon.protocol.checks import check_transaction, check_update
 from platoon.protocol.effects import (
+    Accounts,
     ConductOf,
     Consult,
     EscrowLeft,
@@ -20,6 +21,7 @@ from platoon.protocol.effects import (
     Learn,
     ModelDigest,
     Reputations,
+    Seal,
     Steps,
     Submit,
     Submitted,
@@ -55,6 +57,7 @@ from platoon.protocol.rules import TaskRules, TaskState, leader_order
 from platoon.protocol.sealing import seal_blocks
 from platoon.protocol.weights import merge_weights
 from platoon.records.rules import compute_quorum
+from platoon.records.sealed import TaskOrder
 from platoon.rng import stream
 from platoon.twin.selectors import Candidates, probationers
 
@@ -94,19 +97,21 @@ def train(rules: TaskRules, cohort: Cohort) -> Steps[Arrivals]:
 
     Nobody on probation voids a round or is waited for beyond the deadline: its update would not be merged.
     """
-    body = TrainRequest(round=cohort.round, model=cohort.model)
-    requests = {vehicle_peer(vehicle): body for vehicle in cohort.vehicles}
-    wanted = {vehicle_peer(vehicle): body for vehicle in cohort.vehicles if vehicle not in cohort.probation}
+    order = TaskOrder(model=cohort.model, deadline=Instant(cohort.started + rules.longest_wait))
+    accounts = yield Consult(question=Accounts())
+    packets = yield from seal_all(rules, cohort.round, cohort.vehicles, order.encode())
+    requests = {peer: TrainRequest(round=cohort.round, packet=packet) for peer, packet in packets.items()}
+    wanted = {peer: body for peer, body in requests.items() if peer.number not in cohort.probation}
 
     def check(peer: Peer, reply: object) -> str | None:
-        return check_update(rules, cohort.round, peer, reply)
+        return check_update(rules, accounts[peer.number], cohort.round, peer, reply)
 
     until = Instant(cohort.started + rules.deadline)
     gathered = yield from gather(
         requests, now=cohort.started, until=until, retry_every=rules.retry_every, check=check
     )
     answers, refused = dict(gathered.answers), dict(gathered.refused)
-    missing = {peer: body for peer in wanted if peer not in answers}
+    missing = {peer: body for peer, body in wanted.items() if peer not in answers}
     if rules.policy == "wait" and missing:
         until = Instant(cohort.started + rules.longest_wait)
         gathered = yield from gather(
@@ -170,7 +175,7 @@ def judge(rules: TaskRules, recorded: Recorded) -> Steps[Judged]:
         _require(len(transactions), compute_quorum(rules.edge_servers), rules, "scores")
         submitted = yield Submit(round=cohort.round, transactions=transactions)
         now = _later(gathered.now, submitted)
-    now = yield from _lead(rules, now, cohort.round, JudgeRequest(round=cohort.round))
+    now = yield from lead(rules, now, cohort.round, JudgeRequest(round=cohort.round))
     updates = yield Consult(question=Verdicts(round=cohort.round))
     return Judged(recorded=recorded, now=now, updates=updates)
 
@@ -194,7 +199,7 @@ def merge(rules: TaskRules, judged: Judged) -> Steps[Merged]:
 def settle(rules: TaskRules, merged: Merged) -> Steps[Settled]:
     """Phase 6: the contracts move reputations, pay rewards, and name edge servers that judged falsely."""
     cohort = merged.judged.recorded.arrivals.cohort
-    now = yield from _lead(rules, merged.now, cohort.round, SettleRequest(round=cohort.round))
+    now = yield from lead(rules, merged.now, cohort.round, SettleRequest(round=cohort.round))
     reputations = yield Consult(question=Reputations())
     escrow_left = yield Consult(question=EscrowLeft())
     settled = yield Consult(question=Verdicts(round=cohort.round))
@@ -255,6 +260,16 @@ def _why_nothing_was_recorded(arrivals: Arrivals) -> str:
     return "kept: nothing recorded" if arrivals.updates else "kept: nobody finished"
 
 
+def seal_all(
+    rules: TaskRules, round_number: int, vehicles: Sequence[VehicleId], content: bytes
+) -> Steps[dict[Peer, bytes]]:
+    """The same contents, sealed to each vehicle."""
+    receivers = tuple(vehicle_peer(vehicle) for vehicle in vehicles)
+    contents = (content,) * len(receivers)
+    packets = yield Seal(task=rules.task, round=round_number, receivers=receivers, contents=contents)
+    return dict(zip(receivers, packets, strict=True))
+
+
 def _ask_edge_servers(
     rules: TaskRules, now: Instant, requests: Mapping[EdgeServerId, Request]
 ) -> Steps[tuple[Gathered, tuple[bytes, ...]]]:
@@ -281,7 +296,7 @@ def _ask_edge_servers(
     )
 
 
-def _lead(rules: TaskRules, now: Instant, round_number: int, request: Request) -> Steps[Instant]:
+def lead(rules: TaskRules, now: Instant, round_number: int, request: Request) -> Steps[Instant]:
     """Have one edge server close a step: the round's leader, or whoever comes next where that one is silent
     or its transaction is refused."""
     refusal = "nobody answered"

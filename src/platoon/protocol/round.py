@@ -1,11 +1,13 @@
 """One training round (DTB-FL section 4.4; Two-layer's steps 2 to 5): seven phases, one line each.
 
-The phases are in ``platoon.protocol.phases``; each is pure logic over events and effects, so that the simulated
-and the networked driver run the same code.
+Where pseudonyms are changed, that is done between the last two (``platoon.protocol.pseudonyms``). The phases are in
+``platoon.protocol.phases``; each is pure logic over events and effects, so that the simulated and the networked
+driver run the same code.
 """
 
 from platoon.protocol.effects import Steps
 from platoon.protocol.phases import judge, merge, record, refine, select, settle, train
+from platoon.protocol.pseudonyms import renew
 from platoon.protocol.records import RoundRecord
 from platoon.protocol.rules import TaskRules, TaskState
 
@@ -22,4 +24,5 @@ def play_round(rules: TaskRules, state: TaskState) -> Steps[tuple[TaskState, Rou
     judged = yield from judge(rules, recorded)
     merged = yield from merge(rules, judged)
     settled = yield from settle(rules, merged)
+    settled = yield from renew(rules, state, settled)
     return (yield from refine(state, settled))

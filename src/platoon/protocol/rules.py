@@ -17,8 +17,12 @@ class TaskRules:
     seed: int
     task: Digest
     """Digest of the task's contract and chain: what signatures of updates bind."""
-    vehicles: tuple[Address, ...]
-    """Account of each vehicle, by id."""
+    registry: Digest
+    """Digest of its Registry's domain: what changes of pseudonym bind."""
+    coordinator: Address
+    """Whose task packets vehicles obey: the operator of the task chain."""
+    pseudonym_rounds: int
+    """Rounds between changes of pseudonym; 0: never."""
     samples: Ints
     """(N,) size of each local data set."""
     edge_servers: int

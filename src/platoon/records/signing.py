@@ -4,6 +4,8 @@ A signature with the other s is as valid to the curve and differs in its bytes: 
 the signer can make a second form of a signed record (EIP-2).
 """
 
+import hmac
+
 from coincurve import PrivateKey, PublicKey
 
 from platoon.nouns import Address, Digest, SignedUpdate
@@ -20,13 +22,15 @@ SIGNATURE_BYTES = 65
 class Account:
     """A key pair. Its text form shows the address, never the key."""
 
-    __slots__ = ("_key", "address")
+    __slots__ = ("_key", "address", "public_key")
 
     def __init__(self, secret: bytes) -> None:
         """From the 32 bytes of a private key; raises ``ValueError`` where they are not one."""
         if len(secret) != 32 or not 0 < int.from_bytes(secret, "big") < ORDER:
             raise ValueError("not a private key")
         self._key = PrivateKey(secret)
+        self.public_key: bytes = self._key.public_key.format()
+        """33 bytes, compressed."""
         self.address = Address(keccak(self._key.public_key.format(compressed=False)[1:])[12:])
 
     def __repr__(self) -> str:
@@ -39,6 +43,21 @@ class Account:
         """65 bytes: r, s, v. Deterministic (RFC 6979), so that a run can be repeated bit for bit."""
         signature: bytes = self._key.sign_recoverable(digest, hasher=None)
         return signature[:64] + bytes([27 + signature[64]])
+
+    def agree(self, public_key: bytes) -> bytes:
+        """32 bytes shared with the owner of a public key (ECDH); raises ``ValueError`` for no such point."""
+        shared: bytes = self._key.ecdh(public_key)
+        return shared
+
+    def derive(self, purpose: bytes) -> "Account":
+        """An account for one purpose: the same purpose gives the same one, and nobody else can tell which."""
+        seed = hmac.digest(self._key.secret, purpose, "sha512")
+        return Account((1 + int.from_bytes(seed, "big") % (ORDER - 1)).to_bytes(32, "big"))
+
+
+def compute_address(public_key: bytes) -> Address:
+    """The address of a compressed public key; raises ``ValueError`` for no point of the curve."""
+    return Address(keccak(PublicKey(public_key).format(compressed=False)[1:])[12:])
 
 
 def recover(digest: Digest, signature: bytes) -> Address | None:
@@ -56,6 +75,11 @@ def recover(digest: Digest, signature: bytes) -> Address | None:
             raise
         return None
     return Address(keccak(key.format(compressed=False)[1:])[12:])
+
+
+def split_signature(signature: bytes) -> tuple[int, int, int]:
+    """v, r, s of a signature of 65 bytes, as contracts take them."""
+    return signature[64], int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
 
 
 def simulated_account(seed: int, role: str, index: int) -> Account:
