@@ -56,7 +56,7 @@ def test_the_task_and_its_rounds(run: Path) -> None:
     assert first["model"] == "0x" + NEXT_MODEL.hex()
     assert first["votes"] == {"0x" + NEXT_MODEL.hex(): [0, 1, 2], "0x" + GARBAGE.hex(): [3]}
     assert first["named"] == [{"edge_server": 3, "reasons": ["scores", "vote"], "taken": 300_000}]
-    assert first["absent"] == []
+    assert (first["absent"], first["local_blocks"]) == ([], {})
     assert first["deviations"] == {"0": 0, "1": 0, "2": 0, "3": 1_066_666}
     # the second round is open
     assert (second["updates"], second["model"], second["paid"]) == (2, None, None)

@@ -116,7 +116,7 @@ def change_receipt(event: str, edit: Callable[[bytes], bytes]) -> Change:
                 for k, log in enumerate(result.logs):
                     if contracts.decode_log(log).name == event:
                         logs = list(result.logs)
-                        logs[k] = dataclasses.replace(log, data=edit(log.data))
+                        logs[k] = log._replace(data=edit(log.data))
                         receipts = list(block.receipts)
                         receipts[j] = dataclasses.replace(result, logs=tuple(logs)).encode()
                         blocks[i] = dataclasses.replace(block, receipts=tuple(receipts))

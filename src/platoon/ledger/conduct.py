@@ -28,6 +28,9 @@ class Conduct:
     """Left after the round."""
 
 
+_EVENTS = frozenset({"Recorded", "Deviations", "Absent", "Named", "Settled"})
+
+
 @dataclass(kw_only=True)
 class _Open:
     """What the events of a round have said so far."""
@@ -58,7 +61,7 @@ class ConductBook:
     def take(self, events: Sequence[Event]) -> None:
         """Fold more events in, in their order."""
         for event in events:
-            if event.contract in ("Training", "Stakes") and "round" in event.values:
+            if event.name in _EVENTS:
                 self._take(event, event.values["round"])
 
     def _take(self, event: Event, number: int) -> None:

@@ -74,8 +74,7 @@ class EventType(NamedTuple):
     """Name, decoder and place of each value where all are single words; None where one is an array."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Log:
+class Log(NamedTuple):
     """An event as the EVM gives it."""
 
     address: Address

@@ -51,7 +51,7 @@ class Machine:
         assert result is not None  # there is one after every call
         logs = tuple(
             [
-                Log(address=_decode_address(log.address), topics=tuple(topics), data=data)
+                Log(_decode_address(log.address), tuple(topics), data)
                 for log in result.logs
                 for topics, data in (log.data,)
             ]

@@ -105,6 +105,8 @@ class _Round:
     deviations: Json = field(default_factory=dict)
     evidence: int | None = None
     votes: dict[Address, bytes] = field(default_factory=dict)
+    anchors: dict[Address, Json] = field(default_factory=dict)
+    """Local blocks, by edge server."""
     named: list[Json] = field(default_factory=list)
     absent: list[Json] = field(default_factory=list)
     model: bytes | None = None
@@ -248,6 +250,13 @@ class _History:
         elif event.contract in ("Training", "Stakes") and "round" in values:
             self._take_of_round(event, self._round(values["round"], height), height)
             return
+        elif event.name == "Anchored":
+            anchor = {
+                "height": values["height"],
+                "digest": _hex(values["digest"]),
+                "sealed": values["sealed"],
+            }
+            self._round(values["round"], height).anchors[values["edge_server"]] = anchor
         for account in _find_addresses(values):
             if account in self._names and self._names[account].startswith("vehicle"):
                 said = {
@@ -358,6 +367,7 @@ class _History:
             "evidence": row.evidence,
             "deviations": row.deviations,
             "votes": votes,
+            "local_blocks": {str(self.edge_servers.index(s)): anchor for s, anchor in row.anchors.items()},
             "model": None if row.model is None else _hex(row.model),
             "paid": row.paid,
             "named": row.named,

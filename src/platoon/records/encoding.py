@@ -86,7 +86,8 @@ def decode_number(data: bytes) -> int:
     return int.from_bytes(data, "big")
 
 
-def _encode_length(length: int, short: int) -> bytes:
+def encode_length(length: int, short: int) -> bytes:
+    """The head of an RLP string (``short`` 0x80) or list (0xc0) of that many bytes."""
     if length <= 55:
         return bytes([short + length])
     size = encode_number(length)
@@ -102,9 +103,9 @@ def encode_rlp(item: Any) -> bytes:
     if isinstance(item, bytes):
         if len(item) == 1 and item[0] < 0x80:
             return item
-        return _encode_length(len(item), 0x80) + item
+        return encode_length(len(item), 0x80) + item
     body = b"".join([encode_rlp(part) for part in item])
-    return _encode_length(len(body), 0xC0) + body
+    return encode_length(len(body), 0xC0) + body
 
 
 def decode_rlp(data: bytes) -> Any:

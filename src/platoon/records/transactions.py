@@ -6,7 +6,14 @@ The same bytes go into the embedded ledger and to a node over JSON-RPC. Sources:
 from dataclasses import dataclass
 
 from platoon.nouns import Address
-from platoon.records.encoding import decode_number, decode_rlp, encode_number, encode_rlp, keccak
+from platoon.records.encoding import (
+    decode_number,
+    decode_rlp,
+    encode_length,
+    encode_number,
+    encode_rlp,
+    keccak,
+)
 from platoon.records.signing import Account, recover
 
 MAX_GAS = 30_000_000
@@ -70,7 +77,7 @@ def decode_transaction(raw: bytes) -> Transaction:
     if v < 37:
         raise ValueError("a transaction without a chain id")
     chain_id, parity = divmod(v - 35, 2)
-    signed = keccak(encode_rlp([*items[:6], encode_number(chain_id), b"", b""]))
+    signed = keccak(_encode_signed(raw, items[6:], chain_id))
     sender = recover(signed, items[7].rjust(32, b"\0") + items[8].rjust(32, b"\0") + bytes([27 + parity]))
     if sender is None:
         raise ValueError("bad signature")
@@ -82,3 +89,11 @@ def decode_transaction(raw: bytes) -> Transaction:
         value=value,
         call=Call(to=Address(items[3]) if items[3] else None, data=items[5], gas=gas),
     )
+
+
+def _encode_signed(raw: bytes, signature: list[bytes], chain_id: int) -> bytes:
+    """What was signed: the first six fields as they stand in the transaction, chain id, and two empty fields."""
+    end = len(raw) - sum(len(encode_rlp(item)) for item in signature)
+    start = 1 if raw[0] <= 0xF7 else 1 + raw[0] - 0xF7
+    body = raw[start:end] + encode_rlp(encode_number(chain_id)) + b"\x80\x80"
+    return encode_length(len(body), 0xC0) + body
