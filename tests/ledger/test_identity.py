@@ -186,7 +186,8 @@ def test_invalid_start_said_by_anybody_but_the_admission(town):
 
 
 def test_invalid_second_binding_of_an_admission(town):
-    call = town.chain.ledger.contracts.call("Registry", "bind", town.stranger.address)
+    contracts = town.chain.ledger.contracts
+    call = contracts.call("Registry", "bind", contracts.addresses["Admission"])
     refuse(town, town.operator, call, "bound before")
     refuse(town, town.stranger, call, "only the operator")
 

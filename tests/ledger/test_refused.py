@@ -405,7 +405,25 @@ def test_invalid_use_of_the_escrow(town):
     refuse(town, town.publisher, call(town, "Escrow", "fund", 1), "allowance too small")
     refuse(town, town.publisher, town.chain.calls.withdraw(), "the task is open")
     refuse(town, town.stranger, town.chain.calls.withdraw(), "only the publisher")
-    refuse(town, town.operator, call(town, "Escrow", "bind", town.stranger.address), "bound before")
+    training = town.chain.ledger.contracts.addresses["Training"]
+    refuse(town, town.operator, call(town, "Escrow", "bind", training), "bound before")
+
+
+@pytest.mark.parametrize(("contract", "bound"), [("Escrow", "Training"), ("Registry", "Admission")])
+def test_invalid_binding_of_an_account_of_the_operators_own(town, contract, bound):
+    """The operator cannot have the escrow obey an account of its own: such a call is no part of any chain."""
+    raw = town.chain.sign(town.operator, call(town, contract, "bind", town.stranger.address))
+    (receipt,) = town.chain.submit([raw], round=1, at=Instant(1))
+    assert (receipt.ok, receipt.logged) == (False, False)
+    assert receipt.error == f"{contract}.bind names another contract than {bound}"
+
+
+def test_invalid_claim_of_more_samples_than_the_task_allows(make_town):
+    """Weight and pay follow the sample count: nobody may claim what it likes."""
+    town = make_town(Rules(most_samples=100))
+    record = town.chain.calls.record(1, [town.update(0, samples=101)])
+    refuse(town, town.servers[0], record, "samples out of bounds")
+    assert town.record(0, town.update(0, samples=100)).ok
 
 
 def test_invalid_close_during_a_round_and_calls_after_it(town):

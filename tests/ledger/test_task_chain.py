@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from platoon.ledger.task_chain import compute_rules
+from platoon.ledger.task_chain import compute_rules, describe_scenario
 from platoon.nouns import Digest
 from platoon.records.rules import Payment, Rule, Rules, WeightRule
 from platoon.scenario import Scenario
@@ -185,7 +185,16 @@ def test_the_publisher_takes_back_what_a_closed_task_left(town):
 def test_rules_of_a_scenario_are_integers(town):
     scenario = Scenario()
     rules = compute_rules(scenario, judged=True, weights=WeightRule.TRUST, threshold=0.3)
-    assert rules == Rules(pool=10_000_000, base=200_000, bonus=5_000_000)
+    assert rules == Rules(
+        pool=10_000_000,
+        base=200_000,
+        bonus=5_000_000,
+        most_samples=300,
+        description=int.from_bytes(describe_scenario(scenario), "big"),
+    )
+    more = scenario.model_copy(update={"workers": 7})
+    assert describe_scenario(more) == describe_scenario(scenario)
+    assert describe_scenario(scenario.model_copy(update={"seed": 2})) != describe_scenario(scenario)
     plain = compute_rules(scenario, judged=False, weights=WeightRule.SAMPLES, threshold=0.3)
     assert plain == dataclasses.replace(rules, rule=Rule.NONE, weights=WeightRule.SAMPLES)
 

@@ -10,6 +10,7 @@ from tests.protocol.conftest import Play, Played
 
 from platoon.drivers.lossy import Faults, Network
 from platoon.ledger.audit import AuditedLocalBlock, audit
+from platoon.ledger.history import show_vehicle
 from platoon.ledger.proofs import check_proof, prove_update
 from platoon.ledger.task_chain import Ground, LocalTip
 from platoon.nouns import Address, Digest, EdgeServerId, SignedUpdate, VehicleId, seconds
@@ -330,6 +331,16 @@ def test_committees_seal_under_changing_pseudonyms(play: Play) -> None:
         for update in audited.updates:
             proved = check_proof(prove_update(played.path, update.vehicle, audited.round))
             assert (proved.update.vehicle, proved.update.digest) == (update.address, update.digest)
+    assert played.path is not None
+    for vehicle in {update.vehicle for audited in rounds for update in audited.updates}:
+        shown = show_vehicle(played.path, str(vehicle))
+        accounts = [*shown["earlier_addresses"], shown["address"]]
+        mine = [(a.round, u) for a in rounds for u in a.updates if u.vehicle == vehicle]
+        assert [row["round"] for row in shown["rounds"]] == [number for number, _ in mine]
+        assert {f"0x{update.address.hex()}" for _, update in mine} <= set(accounts)
+        assert len(set(accounts)) == len(accounts) > 1
+        assert shown["reputation"] == mine[-1][1].reputation_after
+        assert all(show_vehicle(played.path, account) == shown for account in accounts)
     renewed = {u.address for a in rounds for u in a.updates} - {
         u.address for a in expected for u in a.updates
     }

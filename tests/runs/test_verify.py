@@ -135,3 +135,20 @@ def test_refuses_a_table_of_edge_servers_that_says_something_else(
     pq.write_table(table.set_column(table.column_names.index(column), field, [values]), path)
     with pytest.raises(VerificationError, match=f"round 1, edge server 1: {column} is {value}"):
         verify_run(copy)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('method = "dtb-fl"', 'method = "bc-fl"'),
+        ("seed = 11", "seed = 12"),
+        ("malicious_share = 0.25", "malicious_share = 0.5"),
+        ("rho_min = 0.4", "rho_min = 0.1"),
+    ],
+)
+def test_refuses_another_scenario_beside_the_ledger(copy: Path, old: str, new: str) -> None:
+    path = copy / "scenario.toml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(VerificationError, match=r"scenario\.toml"):
+        verify_run(copy)

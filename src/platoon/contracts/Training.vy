@@ -90,6 +90,8 @@ struct Parameters:
     bonus: uint256
     mean_tolerance: uint256
     single_tolerance: uint256
+    most_samples: uint256  # an update that claims more is refused: reputation and weight follow the count
+    description: uint256  # digest of what the publisher asked for; nothing here depends on it
 
 struct Entry:
     vehicle: address
@@ -218,6 +220,7 @@ def __init__(
         assert parameters.start > 0, "start"  # nobody would ever have a weight
     assert parameters.threshold >= -SIGNED_MILLION and parameters.threshold <= SIGNED_MILLION, "threshold"
     assert parameters.penalty <= MILLION, "penalty"
+    assert parameters.most_samples > 0 and parameters.most_samples <= MAX_SAMPLES, "most_samples"
     assert parameters.pool <= MAX_TOKENS, "pool"
     assert parameters.base <= MAX_TOKENS and parameters.bonus <= MAX_TOKENS, "base or bonus"
     assert parameters.mean_tolerance <= 2 * MILLION, "mean_tolerance"
@@ -345,7 +348,7 @@ def record(round: uint256, entries: DynArray[Entry, MAX_UPDATES]):
         number: uint256 = convert(entry.vehicle, uint256)
         assert number > last, "vehicles not ascending"
         last = number
-        assert entry.samples > 0 and entry.samples <= MAX_SAMPLES, "samples out of bounds"
+        assert entry.samples > 0 and entry.samples <= PARAMETERS.most_samples, "samples out of bounds"
         assert self._is_signed(round, entry), "bad signature"
         handle: uint256 = 0
         start: uint256 = 0

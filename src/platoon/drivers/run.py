@@ -263,6 +263,8 @@ class _Session:
                 vehicles=everybody.vehicles,
                 connect=self._machinery.connect,
             )
+            if self._chain.rules != contract_rules(self._scenario, self._method):
+                raise UserError(f"{self._directory.path}/scenario.toml: was changed since the run began")
             follow_pseudonyms(self._scenario.seed, self._accounts, self._chain)
             folder = self._directory.checkpoint(self._chain.checkpoint or "")
             state, self._before = load_checkpoint(folder, self._machinery.world, self._machinery.twin)

@@ -5,20 +5,26 @@ recomputed: medians, verdicts, reputations, weights, rewards, votes, and the fin
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from platoon.drivers.assembly import contract_rules, participants, simulated_accounts
 from platoon.drivers.rows import edge_server_rows
 from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.store import SUFFIX, ModelStore, digest_of
 from platoon.errors import UserError, VerificationError
 from platoon.learning.aggregation import merge
 from platoon.ledger.audit import AuditedLocalBlock, AuditedRound, AuditedUpdate, audit
+from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.engine import EmbeddedLedger
+from platoon.ledger.model import read_rules
 from platoon.nouns import MILLION, Digest
-from platoon.records.rules import WEIGHT_TOTAL
+from platoon.protocol.methods import find_method
+from platoon.records.rules import WEIGHT_TOTAL, Rules
+from platoon.records.typed_data import FORMAT
 
 
 def verify_run(path: Path) -> dict[str, Any]:
@@ -40,11 +46,12 @@ def verify_run(path: Path) -> dict[str, Any]:
     if last is None:
         raise VerificationError("ledger.sqlite: holds no task")
     verifier.check_store()
-    _replay(directory.ledger, last)
+    _check_scenario(directory, last)
     found = {
         "directory": str(path),
         "scenario": scenario.name,
         "method": scenario.method,
+        "seed": scenario.seed,
         "rounds": last.round,
         "updates": verifier.updates,
         "blocks": last.blocks,
@@ -63,12 +70,25 @@ def verify_run(path: Path) -> dict[str, Any]:
     return found
 
 
-def _replay(path: Path, last: AuditedRound) -> None:
-    """Execute the same log in a fresh EVM: the audit recomputes what the rules give, this what contracts do."""
-    ledger = EmbeddedLedger.open(path)
+def _check_scenario(directory: RunDirectory, last: AuditedRound) -> None:
+    """Execute the same log in a fresh EVM (the audit recomputes what the rules give, this what contracts do), and
+    hold the task that it sets up against the scenario beside it."""
+    scenario = directory.scenario
+    everybody = participants(scenario, simulated_accounts(scenario))
+    ledger = EmbeddedLedger.open(directory.ledger)
     try:
         if ledger.head != last.head:
             raise VerificationError(f"executing the log ends at {ledger.head.hex()}, not {last.head.hex()}")
+        if ledger.contracts.operator != everybody.operator.address:
+            raise VerificationError("scenario.toml: the ledger's operator is not the one of this seed")
+        parameters = ledger.read(ledger.contracts.call("Training", "parameters"))[0]
+        given, expected = read_rules(parameters), contract_rules(scenario, find_method(scenario.method))
+        for name in (field.name for field in fields(Rules)):
+            if getattr(given, name) != getattr(expected, name):
+                raise VerificationError(
+                    f"scenario.toml: is not what the ledger was set up with ({name} is {getattr(expected, name)}, "
+                    f"the ledger says {getattr(given, name)})"
+                )
     finally:
         ledger.close()
 
@@ -149,6 +169,11 @@ class _Verifier:
 def _check_summary(summary: dict[str, Any], found: dict[str, Any]) -> None:
     ledger, rewards = summary.get("ledger", {}), summary.get("rewards", {})
     claims = (
+        ("scenario", summary.get("scenario"), found["scenario"]),
+        ("method", summary.get("method"), found["method"]),
+        ("seed", summary.get("seed"), found["seed"]),
+        ("format", summary.get("format"), FORMAT),
+        ("contracts", summary.get("contracts"), compute_set_digest().hex()),
         ("rounds", summary.get("rounds"), found["rounds"]),
         ("ledger.head", ledger.get("head"), found["head"]),
         ("ledger.blocks", ledger.get("blocks"), found["blocks"]),

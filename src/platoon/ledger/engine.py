@@ -318,6 +318,10 @@ def encode_result(execution: Execution) -> bytes:
     return Result(ok=execution.ok, error=execution.error, logs=execution.logs).encode()
 
 
+BOUND = {("Escrow", "bind"): "Training", ("Registry", "bind"): "Admission"}
+"""Whom a contract may be told to obey: the operator could bind an account of its own otherwise, and pay itself."""
+
+
 def admit_transaction(
     transaction: Transaction, chain_id: int, nonce: int, contracts: ContractSet | None
 ) -> None:
@@ -341,7 +345,10 @@ def admit_transaction(
         return
     if contracts is None or transaction.call.to is None:
         raise ValueError("deploys a contract outside the set")
-    contracts.decode_call(transaction.call)
+    function, arguments = contracts.decode_call(transaction.call)
+    bound = BOUND.get((function.contract, function.name))
+    if bound is not None and arguments[0] != contracts.addresses[bound]:
+        raise ValueError(f"{function.contract}.{function.name} names another contract than {bound}")
 
 
 def check_header(block: Block, last: Header | None, head: Digest, chain_id: int) -> None:

@@ -14,6 +14,7 @@ from platoon.ledger.blocks import MAX_NUMBER, Block, Result, recover_sealers
 from platoon.ledger.chain_log import ChainLog
 from platoon.ledger.contracts import CONTRACTS, ContractSet, Event, compute_set_digest
 from platoon.ledger.model import read_rules
+from platoon.ledger.model_registry import VEHICLE
 from platoon.ledger.model_stakes import REASONS, STEPS, unpack
 from platoon.ledger.model_training import Refusal
 from platoon.nouns import Address
@@ -58,23 +59,26 @@ def show_vehicle(path: Path, vehicle: str) -> Json:
     history = _History()
     for _ in history.read(path):
         pass
-    address = history.find_vehicle(vehicle)
+    number = history.find_vehicle(vehicle)
+    accounts = [account for account, owner in history.owners.items() if owner == number]
     rounds = [
         history.describe_update(row, update)
         for row in history.rounds.values()
-        for update in row.updates.get(address, [])
+        for account in accounts
+        for update in row.updates.get(account, [])
     ]
     return {
-        "vehicle": history.vehicles.index(address),
-        "address": _hex(address),
-        "revoked": address in history.revoked,
+        "vehicle": number,
+        "address": _hex(history.vehicles[number]),
+        "earlier_addresses": [_hex(account) for account in accounts[:-1]],
+        "revoked": history.vehicles[number] in history.revoked,
         "reputation": next(
             (row["reputation_after"] for row in reversed(rounds) if row["reputation_after"] is not None),
             history.start,
         ),
         "paid": sum(row["reward"] or 0 for row in rounds),
         "rounds": rounds,
-        "other_events": history.mentions.get(address, []),
+        "other_events": [event for account in accounts for event in history.mentions.get(account, [])],
     }
 
 
@@ -128,11 +132,16 @@ class _History:
     def __init__(self) -> None:
         self.rounds: dict[int, _Round] = {}
         self.vehicles: list[Address] = []
+        """The account that each uses now, by number."""
+        self.owners: dict[Address, int] = {}
+        """The vehicle of every account that is or was one's, in the order in which they were taken."""
         self.edge_servers: list[Address] = []
         self.revoked: set[Address] = set()
         self.mentions: dict[Address, list[Json]] = {}
         self.start = 0
         """Reputation of a newcomer."""
+        self._members: set[Address] = set()
+        """Every account that the Registry knows."""
         self._names: dict[Address, str] = {}
         self._contracts: ContractSet | None = None
         self._arguments: dict[str, tuple[Any, ...]] = {}
@@ -203,6 +212,9 @@ class _History:
             row = self._round(arguments["round"], height)
             row.scores[transaction.sender] = unpack_scores(arguments["words"], len(row.recorded))
             arguments = self._explain_scores(row, transaction.sender, arguments)
+        elif result.ok and (contract, function) == ("Registry", "rotate"):
+            for retired, renewed, *_ in arguments["rotations"]:
+                self._rotate(Address(retired), Address(renewed))
         elif (contract, function) == ("Training", "record"):
             arguments = arguments | {"entries": [_describe_entry(entry) for entry in arguments["entries"]]}
         return {
@@ -268,8 +280,22 @@ class _History:
                 if event.name not in ("Registered", "Transfer"):
                     self.mentions.setdefault(account, []).append(said)
 
+    def _rotate(self, retired: Address, renewed: Address) -> None:
+        """A vehicle goes on under another account, unless the Registry has passed over it."""
+        number = self.owners.get(retired)
+        if number is None or self.vehicles[number] != retired or retired in self.revoked:
+            return
+        if renewed not in self._members:
+            self.vehicles[number] = renewed
+            self.owners[renewed] = number
+            self._members.add(renewed)
+            self._names[renewed] = self._names[retired]
+
     def _register(self, role: int, accounts: Sequence[Address]) -> None:
+        self._members.update(accounts)
         for account in accounts:
+            if role == VEHICLE:
+                self.owners[account] = len(self.vehicles)
             kept = {1: self.edge_servers, 2: self.vehicles}.get(role)
             if kept is not None:
                 kept.append(account)
@@ -315,13 +341,13 @@ class _History:
 
     # ---- descriptions -------------------------------------------------------------------------------------------
 
-    def find_vehicle(self, vehicle: str) -> Address:
-        """By number or address; raises ``UserError``."""
+    def find_vehicle(self, vehicle: str) -> int:
+        """By number, or by an address that it has or had; raises ``UserError``."""
         if vehicle.isdecimal() and int(vehicle) < len(self.vehicles):
-            return self.vehicles[int(vehicle)]
-        for address in self.vehicles:
+            return int(vehicle)
+        for address, number in self.owners.items():
             if _hex(address) == vehicle.lower():
-                return address
+                return number
         raise UserError(
             f"--vehicle {vehicle}: not in this ledger; allowed: 0 to {len(self.vehicles) - 1}, or an address"
         )

@@ -20,7 +20,7 @@ from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Payment, Rule, Rules, WeightRule
 from platoon.records.typed_data import Domain
 
-_TOLERANCES = ("mean_tolerance", "single_tolerance")
+_LATER = ("mean_tolerance", "single_tolerance", "most_samples", "description")
 
 
 class Outcome(NamedTuple):
@@ -39,14 +39,14 @@ def read_rules(parameters: Sequence[int]) -> Rules:
         rule=Rule(rule),
         weights=WeightRule(weights),
         payment=Payment(payment),
-        **dict(zip((*names, *_TOLERANCES), numbers, strict=True)),
+        **dict(zip((*names, *_LATER), numbers, strict=True)),
     )
 
 
 def write_rules(rules: Rules) -> tuple[int, ...]:
     """The rules as the contract's constructor takes them."""
     names = ("rule", "weights", "payment", "beta", "rho_min", "start", "threshold", "penalty")
-    return tuple(int(getattr(rules, name)) for name in (*names, "pool", "base", "bonus", *_TOLERANCES))
+    return tuple(int(getattr(rules, name)) for name in (*names, "pool", "base", "bonus", *_LATER))
 
 
 def read_committee(parameters: Sequence[int], reward: int) -> CommitteeRules:

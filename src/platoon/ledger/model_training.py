@@ -17,7 +17,6 @@ from platoon.records.abi import Arguments
 from platoon.records.encoding import EMPTY_DIGEST, keccak
 from platoon.records.lanes import LANES, unpack_lanes, unpack_scores
 from platoon.records.rules import (
-    MAX_SAMPLES,
     MAX_UPDATES,
     MIN_SCORERS,
     Rule,
@@ -165,7 +164,7 @@ class Training:
         for entry in entries:
             vehicle, digest, samples = entry[:3]
             require(vehicle > last, "vehicles not ascending")
-            require(0 < samples <= MAX_SAMPLES, "samples out of bounds")
+            require(0 < samples <= self.rules.most_samples, "samples out of bounds")
             require(self._is_signed(round_number, entry), "bad signature")
             last = vehicle
             values = {"round": round_number, "vehicle": vehicle, "edge_server": sender, "digest": digest}

@@ -4,6 +4,7 @@ Vehicles are known here by id (their row), on the chain by address. Updates of a
 order, ascending by address, whatever the order in which they were recorded; scores follow it.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -32,7 +33,7 @@ from platoon.nouns import (
 )
 from platoon.records.abi import Arguments
 from platoon.records.committee import CommitteeRules
-from platoon.records.encoding import EMPTY_DIGEST, keccak
+from platoon.records.encoding import EMPTY_DIGEST, compute_content_digest, keccak
 from platoon.records.lanes import pack_scores
 from platoon.records.local_block import LocalBlock, compute_record_digests
 from platoon.records.merkle import compute_proof
@@ -170,7 +171,17 @@ def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, thre
         bonus=to_ppm(reward.bonus_tokens),
         mean_tolerance=to_ppm(scenario.stake.mean_tolerance),
         single_tolerance=to_ppm(scenario.stake.single_tolerance),
+        most_samples=scenario.partition.samples,
+        description=int.from_bytes(describe_scenario(scenario), "big"),
     )
+
+
+def describe_scenario(scenario: Scenario) -> Digest:
+    """SHA-256 of everything in a scenario that a run depends on: not the number of workers, nor which engine keeps
+    the ledger and where."""
+    engine = {"engine": True, "url": True, "deadline_s": True, "confirmations": True}
+    described = scenario.model_dump(mode="json", exclude={"workers": True, "ledger": engine})
+    return compute_content_digest(json.dumps(described, sort_keys=True).encode())
 
 
 def compute_updates_digest(updates: Sequence[RecordedUpdate]) -> Digest:

@@ -78,6 +78,10 @@ class Rules:
     """An edge server is named whose scores of a round are farther off the medians than this on average, ppm."""
     single_tolerance: int = 1_000_000
     """Or on any one update, ppm."""
+    most_samples: int = MAX_SAMPLES
+    """Largest sample count of an update: weight and pay follow it, so nobody may claim what it likes."""
+    description: int = 0
+    """SHA-256 of what the publisher asked for (the scenario), as an integer: binds a ledger to its scenario."""
 
     def __post_init__(self) -> None:
         for name in ("beta", "rho_min", "start", "penalty"):
@@ -85,6 +89,10 @@ class Rules:
                 raise ValueError(f"{name} = {getattr(self, name)}: allowed: 0 to {MILLION} ppm")
         if not -MILLION <= self.threshold <= MILLION:
             raise ValueError(f"threshold = {self.threshold}: allowed: -{MILLION} to {MILLION} ppm")
+        if not 1 <= self.most_samples <= MAX_SAMPLES:
+            raise ValueError(f"most_samples = {self.most_samples}: allowed: 1 to {MAX_SAMPLES}")
+        if not 0 <= self.description < 2**256:
+            raise ValueError("description: allowed: a digest of 32 bytes as an integer")
         if self.rule is Rule.NONE and self.weights is WeightRule.TRUST and self.start == 0:
             raise ValueError(
                 "start = 0: without scores and with trust weights nobody would ever have a weight"
