@@ -117,9 +117,7 @@ class Compute(Section):
     cycles_per_sample: Positive = Field(1e6, description="C, cycles per sample and epoch (DTB-FL: about 1e6)")
     load_mean: Share = Field(0.2, description="mean share of the CPU that other work takes")
     load_sigma: float = Field(0.1, ge=0, description="standard deviation of that share")
-    capacitance: Positive = Field(
-        1e-28, description="zeta of E = zeta C D epochs f^2, joules (papers.md B.4)"
-    )
+    capacitance: Positive = Field(1e-28, description="zeta of E = zeta C D epochs f^2, joules")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Compute":
@@ -137,7 +135,7 @@ class Round(Section):
     learning_rate: float = Field(0.02, gt=0, le=10, description="local SGD step size (not given by DTB-FL)")
     momentum: float = Field(0.9, ge=0, lt=1, description="local SGD momentum (not given by DTB-FL)")
     local_loss: Literal["full", "own_classes"] = Field(
-        "full", description="cross entropy over all classes, or over the vehicle's own (docs: convergence)"
+        "full", description="cross entropy over all classes, or over the vehicle's own (docs/decisions/0006)"
     )
     policy: Literal["drop", "void", "wait"] = Field(
         "drop",

@@ -3,7 +3,7 @@
 Everything that travels, is signed, merged or judged is a flat vector of weights, so a network here is a small
 ``torch`` module whose parameters (and gradients) are views of one contiguous float32 buffer: loading a model is
 one copy, an optimiser's step is three operations whatever the number of layers, and an update is one
-subtraction (the resident model of pfl-research, ``research/frameworks.md`` B).
+subtraction (the resident model of pfl-research).
 
 ``cnn`` is the network of DTB-FL 6.1: 298k parameters, 1.2 MB, on CIFAR-10. ``small_cnn`` trains fast on one
 core, ``mlp`` is the size of a telemetry model.

@@ -1,7 +1,7 @@
 """Local training: what a vehicle computes between receiving a model and uploading its update.
 
 Mini-batch SGD with momentum over a few epochs (DTB-FL Algorithm 2, step 2) on one resident model. The paper
-gives no step size and no clipping; gradients are clipped at norm 5, as in ``research/convergence.md``.
+gives no step size and no clipping; gradients are clipped at norm 5.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class TrainingSettings:
     """[0, 1)"""
     local_loss: Literal["full", "own_classes"] = "full"
     """Cross entropy over all classes, or only over those among the vehicle's labels: two-class vehicles then
-    do not push all other classes down (``research/convergence.md``)."""
+    do not push all other classes down."""
     clip_norm: float = 5.0
     """A longer gradient is shortened to this Euclidean norm."""
 

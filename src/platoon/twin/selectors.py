@@ -144,7 +144,7 @@ def probationers(
 
     Of those below ``rho_min`` that could take part (known, attested, in service): who waits longest since it was
     last asked (``last_asked`` (N,), ``NEVER`` first), ties by id: whoever stays silent goes to the end of the
-    queue. Without this an excluded vehicle is never scored again and cannot recover (papers' notes, A.13, 2).
+    queue. Without this an excluded vehicle is never scored again and cannot recover.
     """
     able = forecasts.known & forecasts.attested & (forecasts.edge_server >= 0)
     rows = np.flatnonzero(able & (reputation < rho_min))
