@@ -3,7 +3,7 @@
 A score is a plain function from a cohort to one value per update (larger is better) and to the evidence: how far
 the model at hand can tell honest from malicious at all. ``cosine`` is eq. 11 of DTB-FL as written; the others use
 a small set of labelled images that the edge server trusts. What each is good for was measured
-(``docs/decisions/0006-which-score-which-loss.md``): eq. 11 ranks label flippers above honest two-class vehicles, and a score is only as
+(``docs/decisions/0006``): eq. 11 ranks label flippers above honest two-class vehicles, and a score is only as
 good as the local loss that it was measured with.
 
 A plug-in is a function with a default threshold, published as an entry point of the group ``platoon.scores``;
