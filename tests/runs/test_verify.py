@@ -152,3 +152,26 @@ def test_refuses_another_scenario_beside_the_ledger(copy: Path, old: str, new: s
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(VerificationError, match=r"scenario\.toml"):
         verify_run(copy)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda s: s.update(ledger=[]),
+        lambda s: s.update(rewards={"paid": "x", "escrow_left": None}),
+        lambda s: s.pop("ledger"),
+    ],
+)
+def test_names_a_damaged_summary(copy: Path, damage: Callable[[dict[str, object]], object]) -> None:
+    summary = json.loads((copy / "summary.json").read_text())
+    damage(summary)
+    (copy / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(VerificationError, match=r"summary\.json"):
+        verify_run(copy)
+
+
+def test_names_a_missing_column(copy: Path) -> None:
+    path = copy / "updates.parquet"
+    pq.write_table(pq.read_table(path).drop(["reward"]), path)
+    with pytest.raises(VerificationError, match=r"updates\.parquet"):
+        verify_run(copy)

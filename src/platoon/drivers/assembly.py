@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from platoon.incentive.rewards import compute_round_price
 from platoon.learning.scores import resolve_score
 from platoon.ledger.task_chain import Participants, Stake, TaskChain, compute_rules
 from platoon.nouns import MILLION, Bools, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
@@ -120,14 +121,6 @@ def admissions(
     return signed
 
 
-def round_price(scenario: Scenario) -> Tokens:
-    """What a full round pays: the pool, or the bonus and a base for each participant."""
-    reward = scenario.reward
-    if reward.formula == "pool":
-        return Tokens(to_ppm(reward.pool_tokens))
-    return Tokens(to_ppm(reward.bonus_tokens) + scenario.round.participants * to_ppm(reward.base_tokens))
-
-
 def task_rules(
     scenario: Scenario, method: Method, chain: TaskChain, retry_s: float | None = None
 ) -> TaskRules:
@@ -161,5 +154,5 @@ def task_rules(
         rounds=scenario.task.rounds,
         target_accuracy=scenario.task.target_accuracy,
         time_limit=None if limit is None else Instant(seconds(OBSERVE_S) + seconds(limit)),
-        round_price=round_price(scenario),
+        round_price=compute_round_price(contract_rules(scenario, method), config.participants),
     )

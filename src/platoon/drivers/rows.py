@@ -11,8 +11,7 @@ from platoon.drivers.tables import SCHEMAS
 from platoon.ledger.task_chain import Conduct
 from platoon.nouns import MILLION, SECOND, Bools, Floats, Ints, VehicleId
 from platoon.protocol.records import RoundRecord
-
-WEIGHT_TOTAL = 1 << 20
+from platoon.records.rules import WEIGHT_TOTAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ recomputed: medians, verdicts, reputations, weights, rewards, votes, and the fin
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def verify_run(path: Path) -> dict[str, Any]:
         "escrow_left_tokens": last.escrow_left / MILLION,
     }
     if directory.summary is not None:
-        _check_summary(directory.summary, found)
+        with _damage_named("summary.json"):
+            _check_summary(directory.summary, found)
     return found
 
 
@@ -117,7 +119,8 @@ class _Verifier:
                 raise VerificationError(f"round {audited.round}: an update of another length than the model")
         self._check_merge(audited)
         if self._tables is not None and audited.round:
-            self._tables.check(audited)
+            with _damage_named("updates.parquet or edge_servers.parquet"):
+                self._tables.check(audited)
         self.updates += len(audited.updates)
         self.paid += audited.paid
         self.last = audited
@@ -257,6 +260,15 @@ class _RowsByRound:
             raise VerificationError(
                 f"{self._name}.parquet: a row of round {self._next['round']} has no place"
             )
+
+
+@contextmanager
+def _damage_named(what: str) -> Iterator[None]:
+    """A value of another type, or a column that is missing, is damage too."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise VerificationError(f"{what}: damaged ({type(error).__name__}: {error})") from None
 
 
 def _compare(where: str, claims: Iterable[Sequence[Any]]) -> None:

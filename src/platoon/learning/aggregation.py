@@ -11,14 +11,13 @@ from typing import Final
 import numpy as np
 
 from platoon.nouns import FixedPoint, Ints, Weights
+from platoon.records.rules import WEIGHT_TOTAL
 
 SCALE: Final = 1 << 24
 """Fixed-point units in one."""
 LIMIT: Final = 64 * SCALE
 """Largest magnitude of a parameter or of an update's entry, in fixed-point units."""
-WEIGHT_BITS: Final = 20
-WEIGHT_TOTAL: Final = 1 << WEIGHT_BITS
-"""What the integer weights of one merge sum to."""
+WEIGHT_BITS: Final = WEIGHT_TOTAL.bit_length() - 1
 
 Aggregator = Callable[[FixedPoint, Ints], FixedPoint]
 """Updates (K, D) and weights (K,) that sum to 2^20, to the step (D,) that is added to the model. Must not depend on

@@ -9,10 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from platoon.learning.aggregation import LIMIT, WEIGHT_TOTAL, Aggregator
+from platoon.learning.aggregation import LIMIT, Aggregator
 from platoon.learning.images import Images
 from platoon.learning.scores import Cohort, Score, ScoreRule
 from platoon.nouns import FixedPoint, Floats, Ints, Scores, Weights
+from platoon.records.rules import WEIGHT_TOTAL
 from platoon.rng import stream
 
 CLASSES: Final = 4

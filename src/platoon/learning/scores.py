@@ -77,7 +77,7 @@ class ScoreRule:
 def cosine(cohort: Cohort) -> Scores:
     """Eq. 11 of DTB-FL: mean cosine of an update with every other one; in [-1, 1].
 
-    An update of zeros has cosine 0 with everything. A lone update has no peers: it gets the threshold (valid)
+    An update of zeros has cosine 0 with everything. A lone update has no peers: it gets Q_min of the paper, 0.3,
     with evidence 0, which moves no reputation.
     """
     count = len(cohort.updates)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from platoon.ledger.task_chain import Conduct, RecordedUpdate
-from platoon.nouns import Digest, Forecasts, Instant, Ints, SignedUpdate, Tokens, VehicleId
+from platoon.nouns import Digest, Forecasts, Instant, Ints, Tokens, VehicleId
 from platoon.protocol.messages import UpdateReply
 
 
@@ -106,8 +106,3 @@ class RoundRecord:
     def arrivals(self) -> Arrivals:
         """Phase 2 of this round."""
         return self.settled.merged.judged.recorded.arrivals
-
-
-def signed_updates(arrivals: Arrivals) -> tuple[SignedUpdate, ...]:
-    """The signed updates that arrived, by vehicle."""
-    return tuple(arrivals.updates[vehicle].reply.signed for vehicle in sorted(arrivals.updates))
