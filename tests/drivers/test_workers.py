@@ -149,7 +149,8 @@ def test_a_worker_that_dies_is_one_error():
 
 
 PARENT = """
-    import sys
+    import signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may ignore it
     sys.path.insert(0, {folder!r})
     from test_workers import DATA, SCENARIO
     from platoon.drivers.workers import TrainingPool
@@ -171,7 +172,10 @@ def test_workers_end_with_their_parent_without_a_word(how):
     ) as parent:
         workers = int(parent.stdout.readline())
         parent.send_signal(how)
-        _, complaints = parent.communicate(timeout=60)
+        try:
+            _, complaints = parent.communicate(timeout=60)
+        finally:
+            parent.kill()
     assert workers == 2
     assert "worker.py" not in complaints
     assert complaints.count("Traceback") == (0 if how == signal.SIGKILL else 1)  # the parent's own
