@@ -27,10 +27,10 @@ from platoon.protocol import peers
 from platoon.protocol.effects import CommitRound, Steps
 from platoon.protocol.messages import edge_server_peer, vehicle_peer
 from platoon.protocol.methods import find_method
-from platoon.protocol.records import RoundRecord
 from platoon.protocol.round import play_round
-from platoon.protocol.rules import TaskRules, TaskState
+from platoon.protocol.round_records import RoundRecord
 from platoon.protocol.task import play_task
+from platoon.protocol.task_rules import TaskRules, TaskState
 from platoon.scenario import Scenario
 
 NO_FAULTS = Faults()

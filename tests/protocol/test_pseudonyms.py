@@ -11,7 +11,7 @@ from platoon.nouns import Digest, Instant, VehicleId, seconds
 from platoon.protocol import peers
 from platoon.protocol.effects import Listen, Received, Send, Train, Unseal
 from platoon.protocol.messages import COORDINATOR, Message, RefusalReply, TrainRequest, vehicle_peer
-from platoon.protocol.records import RoundRecord
+from platoon.protocol.round_records import RoundRecord
 from platoon.records.sealed import TaskOrder
 
 

@@ -11,7 +11,7 @@ from platoon.ledger.task_chain import Participants, Stake, TaskChain, compute_ru
 from platoon.nouns import MILLION, Bools, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
 from platoon.protocol.messages import COORDINATOR, Peer, edge_server_peer, vehicle_peer
 from platoon.protocol.methods import Method
-from platoon.protocol.rules import TaskRules
+from platoon.protocol.task_rules import TaskRules
 from platoon.records.certificates import compute_initial_reputation
 from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Rules

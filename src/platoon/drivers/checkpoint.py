@@ -13,7 +13,7 @@ import numpy as np
 
 from platoon.errors import UserError
 from platoon.nouns import Digest, Instant
-from platoon.protocol.rules import TaskState
+from platoon.protocol.task_rules import TaskState
 from platoon.twin.twin import Twin
 from platoon.world.world import World
 

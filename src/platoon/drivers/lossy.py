@@ -62,8 +62,8 @@ from platoon.protocol.messages import (
     TransactionReply,
     UpdateReply,
 )
-from platoon.protocol.records import RoundRecord
-from platoon.protocol.rules import TaskState
+from platoon.protocol.round_records import RoundRecord
+from platoon.protocol.task_rules import TaskState
 from platoon.records.signing import Account
 from platoon.rng import stream
 

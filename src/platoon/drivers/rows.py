@@ -10,7 +10,7 @@ from platoon.drivers.run_directory import Rows
 from platoon.drivers.tables import SCHEMAS
 from platoon.ledger.task_chain import Conduct
 from platoon.nouns import MILLION, SECOND, Bools, Floats, Ints, VehicleId
-from platoon.protocol.records import RoundRecord
+from platoon.protocol.round_records import RoundRecord
 from platoon.records.rules import WEIGHT_TOTAL
 
 

@@ -57,9 +57,9 @@ from platoon.nouns import EdgeServerId, Instant, Tokens, VehicleId, to_ppm
 from platoon.protocol import peers
 from platoon.protocol.messages import edge_server_peer, vehicle_peer
 from platoon.protocol.methods import find_method
-from platoon.protocol.records import RoundRecord
-from platoon.protocol.rules import TaskState
+from platoon.protocol.round_records import RoundRecord
 from platoon.protocol.task import play_task
+from platoon.protocol.task_rules import TaskState
 from platoon.records.typed_data import FORMAT
 from platoon.scenario import Scenario
 from platoon.twin.selectors import NEVER, find_selector

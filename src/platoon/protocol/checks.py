@@ -12,7 +12,7 @@ from platoon.protocol.messages import (
     TransactionReply,
     UpdateReply,
 )
-from platoon.protocol.rules import TaskRules
+from platoon.protocol.task_rules import TaskRules
 from platoon.records.local_block import LocalBlock
 from platoon.records.signing import recover, recover_update_signer
 

@@ -50,8 +50,8 @@ from platoon.protocol.messages import (
     edge_server_peer,
     vehicle_peer,
 )
-from platoon.protocol.rules import TaskRules
 from platoon.protocol.sealing import accept_seals, find_fault, propose
+from platoon.protocol.task_rules import TaskRules
 from platoon.protocol.weights import merge_weights
 from platoon.records.sealed import TaskOrder
 

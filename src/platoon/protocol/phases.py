@@ -43,7 +43,7 @@ from platoon.protocol.messages import (
     edge_server_peer,
     vehicle_peer,
 )
-from platoon.protocol.records import (
+from platoon.protocol.round_records import (
     Arrivals,
     Arrived,
     Cohort,
@@ -53,8 +53,8 @@ from platoon.protocol.records import (
     RoundRecord,
     Settled,
 )
-from platoon.protocol.rules import TaskRules, TaskState, leader_order
 from platoon.protocol.sealing import seal_blocks
+from platoon.protocol.task_rules import TaskRules, TaskState, leader_order
 from platoon.protocol.weights import merge_weights
 from platoon.records.rules import compute_quorum
 from platoon.records.sealed import TaskOrder

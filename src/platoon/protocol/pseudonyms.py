@@ -13,8 +13,8 @@ from platoon.protocol.effects import Accounts, Consult, Steps, Unseal
 from platoon.protocol.gather import Answer, gather
 from platoon.protocol.messages import RENEW, Peer, RenewReply, RenewRequest, RotateRequest
 from platoon.protocol.phases import lead, seal_all
-from platoon.protocol.records import Settled
-from platoon.protocol.rules import TaskRules, TaskState
+from platoon.protocol.round_records import Settled
+from platoon.protocol.task_rules import TaskRules, TaskState
 from platoon.records.identity import Rotation, check_rotation
 
 MOST = 128

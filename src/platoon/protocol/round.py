@@ -8,8 +8,8 @@ driver run the same code.
 from platoon.protocol.effects import Steps
 from platoon.protocol.phases import judge, merge, record, refine, select, settle, train
 from platoon.protocol.pseudonyms import renew
-from platoon.protocol.records import RoundRecord
-from platoon.protocol.rules import TaskRules, TaskState
+from platoon.protocol.round_records import RoundRecord
+from platoon.protocol.task_rules import TaskRules, TaskState
 
 
 def play_round(rules: TaskRules, state: TaskState) -> Steps[tuple[TaskState, RoundRecord]]:

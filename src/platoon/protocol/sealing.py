@@ -14,7 +14,7 @@ from platoon.protocol.checks import check_seal, is_genuine, recover_seal
 from platoon.protocol.effects import Consult, LocalGround, Steps
 from platoon.protocol.gather import gather
 from platoon.protocol.messages import LocalSeals, Peer, SealReply, SealRequest, vehicle_peer
-from platoon.protocol.rules import TaskRules
+from platoon.protocol.task_rules import TaskRules
 from platoon.records.committee import CommitteeRules, draw_order, has_quorum, is_committee, replace_members
 from platoon.records.local_block import LocalBlock, make_local_block
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from platoon.protocol.effects import CommitRound, Consult, EscrowLeft, Evaluate, Steps
 from platoon.protocol.round import play_round
-from platoon.protocol.rules import TaskRules, TaskState
+from platoon.protocol.task_rules import TaskRules, TaskState
 
 
 def play_task(rules: TaskRules, state: TaskState) -> Steps[tuple[str, TaskState]]:
