@@ -13,6 +13,7 @@ from tests.remote.conftest import Anvil
 from platoon.ledger.node import Node, RefusedError
 from platoon.nouns import Address
 from platoon.records.abi import Arguments, compute_selector
+from platoon.records.encoding import keccak
 from platoon.records.signing import simulated_account
 from platoon.records.transactions import Call, sign_transaction
 
@@ -31,6 +32,8 @@ def genesis(tmp_path: Path) -> Path:
     return tmp_path / "genesis.json"
 
 
+POLLS = 10_000
+"""Questions for a receipt, one after the other, before a vote is given up."""
 VALIDATORS = [simulated_account(1, "validator", i) for i in range(4)]
 
 
@@ -57,7 +60,10 @@ def test_validators_vote(start_anvil: Callable[..., Anvil], genesis: Path) -> No
     for count, voter in enumerate([stranger, *VALIDATORS[:3]]):
         assert read_validators(node) == before, count
         call = Call(to=CONTRACT, data=data, gas=1_000_000)
-        node.send(sign_transaction(voter, call, nonce=0, chain_id=7400))
+        raw = sign_transaction(voter, call, nonce=0, chain_id=7400)
+        node.send(raw)
+        # A node answers before its block is made: the vote counts once it has a receipt.
+        assert any(node.receipt(keccak(raw)) is not None for _ in range(POLLS))
     assert read_validators(node) == wanted
     with pytest.raises(RefusedError):
         node.call(CONTRACT, data)
