@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from bench.quickstart import SCENARIO, SEEDS, play
-from bench.rows import Row, keep
+from bench.rows import Row, keep, row
 from platoon import Scenario
 from platoon.learning.evaluation import count_correct
 from platoon.learning.images import Images
@@ -43,9 +43,9 @@ def main() -> None:
     rows.insert(0, headline | {"name": "train_vs_bare_cpu"})
     rows += quickstart_rows()
     keep("learning", rows)
-    for row in rows:
-        peer = f"{row['peer']}: {row['peer_value']:.3g}" if row["peer"] else ""
-        print(f"{row['name']:44} {row['value']:8.3f} {row['unit']:12} +- {row['spread']:.3f}  {peer}")
+    for kept in rows:
+        peer = f"{kept['peer']}: {kept['peer_value']:.3g}" if kept["peer"] else ""
+        print(f"{kept['name']:44} {kept['value']:8.3f} {kept['unit']:12} +- {kept['spread']:.3f}  {peer}")
 
 
 def measure(name: str) -> list[Row]:
@@ -122,21 +122,6 @@ class BareLoop:
 def train_all(trainer: LocalTrainer | BareLoop, weights: Weights, images: Images, labels: Ints) -> None:
     for vehicle in range(VEHICLES):
         trainer.train(weights, images, labels, np.random.default_rng(vehicle))
-
-
-def row(
-    name: str, values: list[float], unit: str, peer: str | None = None, peer_value: float | None = None
-) -> Row:
-    """Median and spread (half the distance between the quartiles) over the repetitions."""
-    low, _, high = statistics.quantiles(values, n=4)
-    return {
-        "name": name,
-        "value": statistics.median(values),
-        "unit": unit,
-        "spread": (high - low) / 2,
-        "peer": peer,
-        "peer_value": peer_value,
-    }
 
 
 def quickstart_rows() -> list[Row]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from coincurve import PrivateKey, PublicKey
 
-from bench.rows import Row, keep
+from bench.rows import Row, keep, row
 from platoon.ledger.audit import audit
 from platoon.ledger.engine import EmbeddedLedger
 from platoon.ledger.task_chain import Participants, RecordedUpdate, Stake, TaskChain
@@ -308,18 +308,3 @@ def cpu(work: Callable[[], Any]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
-
-
-def row(
-    name: str, values: list[float], unit: str, peer: str | None = None, peer_value: float | None = None
-) -> Row:
-    """Median and spread (half the distance between the quartiles) over the repetitions."""
-    low, _, high = statistics.quantiles(values, n=4)
-    return {
-        "name": name,
-        "value": statistics.median(values),
-        "unit": unit,
-        "spread": (high - low) / 2,
-        "peer": peer,
-        "peer_value": peer_value,
-    }

@@ -18,7 +18,8 @@ from platoon.ledger.conduct import Conduct, ConductBook
 from platoon.ledger.contracts import ContractSet, Event
 from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt
 from platoon.ledger.membership import Membership
-from platoon.ledger.model import read_committee, read_rules, write_committee, write_rules
+from platoon.ledger.model import read_committee, read_rules, write_rules
+from platoon.ledger.task_setup import NO_STAKE, Participants, Stake, check_participants, sign_setup
 from platoon.nouns import (
     MILLION,
     Address,
@@ -37,7 +38,7 @@ from platoon.records.encoding import EMPTY_DIGEST, compute_content_digest, kecca
 from platoon.records.lanes import pack_scores
 from platoon.records.local_block import LocalBlock, compute_record_digests
 from platoon.records.merkle import compute_proof
-from platoon.records.rules import MAX_EDGE_SERVERS, MAX_TOKENS, Payment, Rule, Rules, WeightRule
+from platoon.records.rules import Payment, Rule, Rules, WeightRule
 from platoon.records.signing import Account, split_signature
 from platoon.records.transactions import Call, sign_transaction
 from platoon.records.typed_data import Domain
@@ -59,14 +60,10 @@ __all__ = [
     "compute_updates_digest",
 ]
 
-EDGE_SERVER, VEHICLE, PUBLISHER = 1, 2, 3
-"""Roles of the Registry."""
 Connect = Callable[[EmbeddedLedger], Ledger]
 """Puts a network in front of a file's log (``platoon.ledger.rpc``); without, the log's own engine executes."""
 _NOTHING = Tokens(0)
 _BEGINNING = Instant(0)
-_BATCH = 256
-"""Accounts of one registration."""
 _VIEW_BATCH = 1024
 """Accounts of one view."""
 _WORDS = Arguments([{"type": "uint256[]"}])
@@ -127,30 +124,6 @@ class Ground:
     """By edge server."""
     reputations: Mapping[Address, int]
     """Of the vehicles that were asked about, ppm."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Participants:
-    """Who sets a task up. In a simulation the process holds all accounts but the vehicles' own."""
-
-    operator: Account
-    publisher: Account
-    edge_servers: tuple[Account, ...]
-    """By id."""
-    vehicles: tuple[Address, ...]
-    """By id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stake:
-    """What every edge server deposits at setup, from tokens of its own."""
-
-    tokens: Tokens = _NOTHING
-    share: int = 100_000
-    """Of the deposit, taken whenever the edge server is named, ppm."""
-
-
-_NO_STAKE = Stake()
 
 
 def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, threshold: float) -> Rules:
@@ -338,7 +311,7 @@ class TaskChain:
         probes: Sequence[Digest],
         committee: CommitteeRules | None = None,
         sealing: Tokens = _NOTHING,
-        stake: Stake = _NO_STAKE,
+        stake: Stake = NO_STAKE,
         attested: int = MILLION // 2,
         at: Instant = _BEGINNING,
         connect: Connect | None = None,
@@ -353,12 +326,12 @@ class TaskChain:
         Raises:
             ValueError: parameters out of bounds, or accounts that are not distinct.
         """
-        _check_participants(participants, Tokens(escrow + sealing), stake)
+        check_participants(participants, Tokens(escrow + sealing), stake)
         if probes and len(probes) != len(participants.edge_servers):
             raise ValueError(f"{len(probes)} probe sets for {len(participants.edge_servers)} edge servers")
         log = EmbeddedLedger.create(path, chain_id=chain_id, sealers=participants.edge_servers)
         ledger = connect(log) if connect is not None else log
-        setup = _setup(
+        setup = sign_setup(
             participants,
             (model, write_rules(rules)),
             committee=committee or CommitteeRules(),
@@ -615,93 +588,3 @@ class TaskChain:
 
     def _is_probation(self, reputation: int) -> bool:
         return self.rules.rule is Rule.DEFAULT and reputation < self.rules.rho_min
-
-
-def _check_participants(participants: Participants, escrow: Tokens, stake: Stake) -> None:
-    servers = [account.address for account in participants.edge_servers]
-    everybody = [
-        participants.operator.address,
-        participants.publisher.address,
-        *servers,
-        *participants.vehicles,
-    ]
-    if len(set(everybody)) != len(everybody):
-        raise ValueError("operator, publisher, edge servers and vehicles need accounts of their own")
-    if not 1 <= len(servers) <= MAX_EDGE_SERVERS:
-        raise ValueError(f"{len(servers)} edge servers: allowed: 1 to {MAX_EDGE_SERVERS}")
-    if not 0 <= escrow <= MAX_TOKENS:
-        raise ValueError(f"escrow of {escrow}: allowed: 0 to {MAX_TOKENS}")
-    if not (stake.tokens >= 0 and escrow + len(servers) * stake.tokens <= MAX_TOKENS):
-        raise ValueError(
-            f"a stake of {stake.tokens}: allowed with this escrow: 0 to what keeps all below 2^63"
-        )
-    if not 0 <= stake.share <= MILLION:
-        raise ValueError(f"a share of {stake.share} of the stake: allowed: 0 to {MILLION} ppm")
-
-
-def _setup(
-    participants: Participants,
-    training: tuple[Any, ...],
-    *,
-    committee: CommitteeRules,
-    attested: int,
-    funds: tuple[Tokens, Tokens],
-    stake: Stake,
-    probes: Sequence[Digest],
-    chain_id: int,
-) -> list[bytes]:
-    """The signed transactions of the first block: a task chain as all participants agree to it."""
-    operator, publisher = participants.operator, participants.publisher
-    contracts = ContractSet(operator.address)
-    at = contracts.addresses
-    constructors = (
-        (),
-        (),
-        (at["Registry"], at["Token"], publisher.address),
-        (at["Registry"], at["Escrow"], at["Stakes"], publisher.address, *training),
-        (at["Registry"], at["Training"], write_committee(committee)),
-        (at["Registry"], at["Token"], at["Checkpoint"], publisher.address, committee.reward),
-        (at["Registry"], at["Token"], at["Escrow"], at["Training"], stake.share),
-        (at["Registry"], at["Training"], attested),
-    )
-    servers = [account.address for account in participants.edge_servers]
-    fleet = participants.vehicles
-    operations = [
-        *(contracts.deployment(i, arguments) for i, arguments in enumerate(constructors)),
-        contracts.call("Registry", "register", EDGE_SERVER, servers),
-        contracts.call("Registry", "register", PUBLISHER, [publisher.address]),
-        *(
-            contracts.call("Registry", "register", VEHICLE, fleet[i : i + _BATCH])
-            for i in range(0, len(fleet), _BATCH)
-        ),
-        contracts.call("Token", "mint", publisher.address, sum(funds)),
-        *(contracts.call("Token", "mint", server, stake.tokens) for server in servers if stake.tokens),
-        contracts.call("Token", "close_minting"),
-        contracts.call("Escrow", "bind", at["Training"]),
-        contracts.call("Registry", "bind", at["Admission"]),
-    ]
-    funding = [
-        call
-        for name, amount in zip(("Escrow", "Sealing"), funds, strict=True)
-        for call in (
-            contracts.call("Token", "approve", at[name], amount),
-            contracts.call(name, "fund", amount),
-        )
-    ]
-    signed = [
-        sign_transaction(operator, call, nonce=i, chain_id=chain_id) for i, call in enumerate(operations)
-    ]
-    signed += [
-        sign_transaction(publisher, call, nonce=i, chain_id=chain_id) for i, call in enumerate(funding)
-    ]
-    deposits = [
-        contracts.call("Token", "approve", at["Stakes"], stake.tokens),
-        contracts.call("Stakes", "deposit", stake.tokens),
-    ]
-    for i, account in enumerate(participants.edge_servers):
-        own = [contracts.call("Training", "commit_probe", probes[i])] if probes else []
-        own += deposits if stake.tokens else []
-        signed += [
-            sign_transaction(account, call, nonce=nonce, chain_id=chain_id) for nonce, call in enumerate(own)
-        ]
-    return signed
