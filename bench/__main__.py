@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("learning", "ledger", "quickstart", "identity")
+NAMES = ("learning", "ledger", "quickstart", "identity", "twin")
 
 
 def main() -> int:
