@@ -11,7 +11,7 @@ from bench.rows import Row
 from bench.twin_world import SEEDS, load, over_seeds, start_world
 from platoon.nouns import Floats, seconds
 from platoon.twin.filter import predict_positions
-from platoon.twin.foresee import foresee_places
+from platoon.twin.places import foresee_projected
 from platoon.twin.twin import Twin
 
 HORIZONS_S: Floats = np.array([5.0, 10.0, 20.0, 30.0, 45.0, 60.0])
@@ -57,7 +57,8 @@ def follow(seed: int) -> Floats:
 def forecast_all(twin: Twin) -> tuple[Floats, Floats]:
     """(3, horizons, N, 2) positions by the three methods, and who is known (N,)."""
     tracks, scene = twin._belief.tracks, twin._scene
-    mine = foresee_places(scene, tracks, HORIZONS_S).mean
+    everyone = np.arange(len(tracks.known))
+    mine = foresee_projected(scene.road_map, tracks, everyone, HORIZONS_S).mean
     still = np.broadcast_to(tracks.position, mine.shape)
     constant, _ = predict_positions(tracks, HORIZONS_S, np.inf)
     return np.array([mine, still, constant]), tracks.known

@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.rng import stream
-from platoon.twin import finish
+from platoon.twin import finish, places
 
+WEIGHTS = places.WEIGHTS[:, None]
 TIMES = np.array([0.0, 1.0, 2.0, 4.0, 7.0, 10.0])
 
 
 def steady(rate):
     """The same rate (N,) at all times and nodes."""
-    shape = (len(TIMES), len(finish.PLACE_NODES), len(finish.LINK_NODES), len(rate))
+    shape = (len(TIMES), len(places.NODES), len(finish.LINK_NODES), len(rate))
     return np.broadcast_to(np.asarray(rate, dtype=float), shape).copy()
 
 
@@ -26,7 +27,7 @@ def start(*seconds):
 def test_nodes_are_those_of_gauss_and_hermite():
     for nodes, weights in (
         (finish.LINK_NODES, finish.LINK_WEIGHTS),
-        (finish.PLACE_NODES, finish.PLACE_WEIGHTS),
+        (places.NODES, places.WEIGHTS),
     ):
         expected_nodes, expected_weights = np.polynomial.hermite_e.hermegauss(len(nodes))
         assert np.allclose(nodes, expected_nodes)
@@ -35,7 +36,7 @@ def test_nodes_are_those_of_gauss_and_hermite():
 
 def test_eq_9_by_hand():
     # 9.6 Mbit at 15 Mbit/s: 0.64 s (papers.md A.10); at 2 Mbit/s 4.8 s
-    probability, upload = finish.expect_finish(TIMES, steady([15e6, 2e6]), start(0.45, 0.45), 9.6e6)
+    probability, upload = finish.expect_finish(TIMES, steady([15e6, 2e6]), WEIGHTS, start(0.45, 0.45), 9.6e6)
     assert upload == pytest.approx([0.64, 4.8])
     assert probability[0] > 0.999
     # twice the bits could be sent: (19.1 / 9.6)^(1/0.3) to 1
@@ -44,14 +45,16 @@ def test_eq_9_by_hand():
 
 
 def test_exactly_enough_is_a_coin_toss_and_nothing_is_impossible():
-    probability, _ = finish.expect_finish(TIMES, steady([1e6, 0.0, 1e6]), start(0.0, 0.0, 10.0), 10e6)
+    probability, _ = finish.expect_finish(
+        TIMES, steady([1e6, 0.0, 1e6]), WEIGHTS, start(0.0, 0.0, 10.0), 10e6
+    )
     assert probability.tolist() == pytest.approx([0.5, 0.0, 0.0])
 
 
 def test_upload_waits_for_coverage():
     rate = steady([0.0])
     rate[3:] = 4e6  # service begins between 2 s and 4 s
-    _, upload = finish.expect_finish(TIMES, rate, start(0.5), 4e6)
+    _, upload = finish.expect_finish(TIMES, rate, WEIGHTS, start(0.5), 4e6)
     # the rate is linear in between: 4 Mbit by 4 s
     assert upload[0] == pytest.approx(3.5)
 
@@ -68,9 +71,9 @@ def test_probability_falls_with_bits_and_with_a_later_start(seed, bits, more, be
     rng = stream(seed, "rates")
     rate = rng.uniform(0, 8e7, (6, 3, 5, 4)) * (rng.random((6, 3, 5, 4)) < 0.6)
     begins = np.full((2, 4), begin)
-    easy, upload = finish.expect_finish(TIMES, rate, begins, bits)
-    large, _ = finish.expect_finish(TIMES, rate, begins, bits * more)
-    late, _ = finish.expect_finish(TIMES, rate, begins + later, bits)
+    easy, upload = finish.expect_finish(TIMES, rate, WEIGHTS, begins, bits)
+    large, _ = finish.expect_finish(TIMES, rate, WEIGHTS, begins, bits * more)
+    late, _ = finish.expect_finish(TIMES, rate, WEIGHTS, begins + later, bits)
     assert ((easy >= 0) & (easy <= 1)).all()
     assert (large <= easy + 1e-12).all()
     assert (late <= easy + 1e-12).all()

@@ -28,6 +28,11 @@ class Sight:
     deviation: Floats
     """(N, R) dB beyond prior and map; NaN where not heard."""
 
+    def take(self, who: Ints) -> "Sight":
+        """The vehicles ``who`` (M,) alone."""
+        names = ("heard", "position", "rows", "snr_db", "deviation")
+        return Sight(at=self.at, **{name: getattr(self, name)[who] for name in names})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced:

@@ -59,6 +59,21 @@ class Tracks:
         """(N, 2) m/s."""
         return self.state[:, 2:]
 
+    def take(self, who: Ints) -> "Tracks":
+        """The tracks of the vehicles ``who`` (M,) alone."""
+        return Tracks(at=self.at, **{name: getattr(self, name)[who] for name in COLUMNS})
+
+    def put(self, who: Ints, own: "Tracks") -> "Tracks":
+        """These tracks with those of ``who`` (M,) replaced; the instant is ``own``'s."""
+        columns = {name: getattr(self, name).copy() for name in COLUMNS}
+        for name, column in columns.items():
+            column[who] = getattr(own, name)
+        return Tracks(at=own.at, **columns)
+
+
+COLUMNS = ("state", "covariance", "known", "fixed_at", "outliers")
+"""Fields of ``Tracks`` with a row per vehicle."""
+
 
 def start_tracks(vehicles: int) -> Tracks:
     """Tracks of a fleet of which nothing is known yet."""

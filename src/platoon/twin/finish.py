@@ -21,11 +21,8 @@ LINK_NODES: Floats = np.array(
 LINK_WEIGHTS: Floats = np.array(
     [0.011257411327720693, 0.222075922005613, 0.5333333333333332, 0.222075922005613, 0.011257411327720693]
 )
-PLACE_NODES: Floats = np.array([-1.7320508075688772, 0.0, 1.7320508075688772])
-"""The same with 3 points, along the main axis of the position's covariance."""
-PLACE_WEIGHTS: Floats = np.array([1 / 6, 2 / 3, 1 / 6])
 CPU_NODES: Floats = np.array([-1.0, 1.0])
-"""The same with 2 points, for the processor."""
+"""Gauss-Hermite nodes with 2 points, for the processor."""
 SOFTNESS = 0.3
 """Logistic width in log(deliverable bits / bits): what the grid of nodes cannot resolve."""
 FEWEST_OUTCOMES = 20
@@ -83,17 +80,19 @@ def start_experience() -> Experience:
     )
 
 
-def expect_finish(times: Floats, rate: Floats, start_s: Floats, bits: float) -> tuple[Floats, Floats]:
+def expect_finish(
+    times: Floats, rate: Floats, weights: Floats, start_s: Floats, bits: float
+) -> tuple[Floats, Floats]:
     """Probability (N,) that ``bits`` are through by ``times[-1]``, and expected upload seconds (N,) if so.
 
     ``times`` (T,) seconds from 0, ascending; ``rate`` (T, P, L, N) bit/s at place and link nodes, taken as linear
-    in between; ``start_s`` (C, N) end of computation at the processor's nodes. The probability falls as ``bits``
-    or ``start_s`` grow.
+    in between; ``weights`` (P, N) of the places' paths; ``start_s`` (C, N) end of computation at the processor's
+    nodes. The probability falls as ``bits`` or ``start_s`` grow.
     """
     steps = np.diff(times)[:, None, None, None]
     through = np.zeros_like(rate)
     np.cumsum((rate[1:] + rate[:-1]) / 2 * steps, axis=0, out=through[1:])
-    weight = PLACE_WEIGHTS[:, None, None] * LINK_WEIGHTS[None, :, None] / len(start_s)
+    weight = weights[:, None] * LINK_WEIGHTS[:, None] / len(start_s)
     probability, seconds = np.zeros(rate.shape[-1]), np.zeros(rate.shape[-1])
     for start in start_s:
         before = _interpolate(times, through, start)

@@ -1,7 +1,6 @@
-"""From beliefs to forecasts: places along the road, the best RSU there, and the rates of the coming seconds.
+"""From places to rates: the best RSU at every node of a vehicle's future, and bit/s over the coming seconds.
 
-Positions are carried as three nodes along the road (behind, at, ahead of the mean), since the spread of a
-vehicle that may or may not stop at the light limits every link forecast more than the channel model does.
+All arrays of forecasts are over the vehicles asked for (N here; ``places`` says which), not the whole fleet.
 """
 
 from dataclasses import dataclass
@@ -11,32 +10,16 @@ import numpy as np
 from platoon.nouns import Bools, Floats, Ints
 from platoon.physics.radio import MINIMUM_SNR_DB, compute_rate
 from platoon.twin.belief import Sight
-from platoon.twin.filter import Tracks, predict_positions
-from platoon.twin.finish import LINK_NODES, LINK_WEIGHTS, PLACE_NODES, PLACE_WEIGHTS
+from platoon.twin.finish import LINK_NODES, LINK_WEIGHTS
 from platoon.twin.link import DECORRELATION_M, Links, Scene, forecast_snr
+from platoon.twin.places import Places
 
-HEADING_SPEED = 1.5
-"""m/s below which the filter's velocity says nothing about the direction of driving."""
 OVERLAP = 0.4
 """Share of an upload during which another of the cohort at the same RSU uploads too: they begin when training ends,
 at different times. Measured 0.2 to 0.6; the predictor of durations learns the rest."""
 LASTING = 0.1
 """Share of a link error's variance that stays on a moving vehicle: the rest belongs to places, and passes. Measured
 on SUMO traffic: the Brier score falls from .073 at 1 to .058 at 0.1 (5.9 GHz, 8.6 s)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Where the fleet will be at T moments."""
-
-    mean: Floats
-    """(T, N, 2) on the road, metres."""
-    rows: Ints
-    """(T, N) nearest road sample."""
-    heading: Floats
-    """(T, N) of the road there, radians."""
-    spread: Floats
-    """(T, N) standard deviation along the road, metres."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,33 +34,10 @@ class Service:
     """(T, P, N) of the part that the next places take away."""
 
 
-def find_headings(tracks: Tracks) -> Floats:
-    """(N,) radians of the filter's velocity; NaN where it is too slow to tell."""
-    vx, vy = tracks.velocity.T
-    return np.where(np.hypot(vx, vy) >= HEADING_SPEED, np.arctan2(vy, vx), np.nan)
-
-
-def foresee_places(scene: Scene, tracks: Tracks, ahead_s: Floats) -> Places:
-    """Where the filter's forecasts (DTB-FL 4.2.1) come to lie on the nearest road, ``ahead_s`` (T,) seconds on."""
-    free, covariance = predict_positions(tracks, ahead_s)
-    headings = np.broadcast_to(find_headings(tracks), free.shape[:2]).ravel()
-    mean, rows, heading = scene.road_map.project(free.reshape(-1, 2), headings)
-    return Places(
-        mean=mean.reshape(free.shape),
-        rows=rows.reshape(free.shape[:2]),
-        heading=heading.reshape(free.shape[:2]),
-        spread=np.sqrt(np.trace(covariance, axis1=2, axis2=3) / 2),
-    )
-
-
 def foresee_service(scene: Scene, links: Links, now: Sight, places: Places) -> Service:
-    """The best RSU of every vehicle at each of its place nodes."""
-    along = np.stack([np.cos(places.heading), np.sin(places.heading)], axis=-1) * places.spread[..., None]
-    nodes = places.mean[:, None] + PLACE_NODES[:, None, None] * along[:, None]
-    rows = np.repeat(places.rows[:, None], len(PLACE_NODES), axis=1)
-    aside = nodes[:, [0, 2]]
-    rows[:, [0, 2]] = scene.road_map.nearest(aside.reshape(-1, 2)).reshape(aside.shape[:-1])
-    moved = np.hypot(*np.moveaxis(nodes - now.position, -1, 0))
+    """The best RSU of every vehicle at each of its place nodes. ``now`` and ``places`` are of the same vehicles."""
+    rows = places.rows
+    moved = np.hypot(*np.moveaxis(places.nodes - now.position, -1, 0))
     snr, sigma = forecast_snr(scene, links, now.deviation, rows, moved)
     snr = np.where(scene.in_service[rows], snr, -np.inf)
     best = snr.argmax(axis=-1)[..., None]
@@ -125,9 +85,12 @@ def expect_sharers(edge_server: Ints, rsus: int, cohort: int) -> Floats:
     return 1.0 + OVERLAP * (cohort - 1) * np.where(served, share[edge_server], 1.0 / rsus)
 
 
-def expect_rate(times: Floats, rate: Floats, at_s: Floats) -> Floats:
-    """Mean over the nodes of ``rate`` (T, P, L, N), (N,) bit/s at ``at_s`` (N,) seconds, linear in ``times``."""
-    mean = np.einsum("tpln,p,l->tn", rate, PLACE_WEIGHTS, LINK_WEIGHTS)
+def expect_rate(times: Floats, rate: Floats, weights: Floats, at_s: Floats) -> Floats:
+    """Mean over the nodes of ``rate`` (T, P, L, N), (N,) bit/s at ``at_s`` (N,) seconds, linear in ``times``.
+
+    ``weights`` (P, N) of the places' paths.
+    """
+    mean = np.einsum("tpln,pn,l->tn", rate, weights, LINK_WEIGHTS)
     after = np.clip(np.searchsorted(times, at_s), 1, len(times) - 1)
     share = np.clip((at_s - times[after - 1]) / (times[after] - times[after - 1]), 0.0, 1.0)
     columns = np.arange(len(at_s))

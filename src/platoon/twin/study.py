@@ -8,9 +8,9 @@ from platoon.nouns import SECOND, Floats, Instant, Measurements, seconds
 from platoon.twin import card as cards
 from platoon.twin.belief import Belief, Sight
 from platoon.twin.filter import Tracks, apply_fixes
-from platoon.twin.finish import PLACE_WEIGHTS
-from platoon.twin.foresee import find_best_measured, find_headings, foresee_places, foresee_service
+from platoon.twin.foresee import find_best_measured, foresee_service
 from platoon.twin.link import Links, Scene, find_cell, learn_blend, learn_map
+from platoon.twin.places import find_headings, foresee_projected
 
 
 def apply_measurements(scene: Scene, belief: Belief, measurements: Measurements) -> Belief:
@@ -32,7 +32,7 @@ def apply_measurements(scene: Scene, belief: Belief, measurements: Measurements)
 
 def _look(scene: Scene, links: Links, tracks: Tracks, measurements: Measurements) -> Sight:
     heard = measurements.heard & tracks.known
-    rows = scene.road_map.nearest(tracks.position, find_headings(tracks))
+    rows = scene.road_map.nearest(tracks.position, find_headings(tracks.velocity))
     measured = heard[:, None] & np.isfinite(measurements.snr_db)
     snr = np.where(measured, measurements.snr_db, np.nan)
     return Sight(
@@ -62,22 +62,25 @@ def _study(scene: Scene, belief: Belief) -> Belief:
 
 def _practise(scene: Scene, belief: Belief) -> Belief:
     """Write down a forecast for the report card."""
-    places = foresee_places(scene, belief.tracks, np.array([cards.HORIZON_S]))
-    service = foresee_service(scene, belief.links, belief.now, places)
+    known = np.flatnonzero(belief.tracks.known)
+    places = foresee_projected(scene.road_map, belief.tracks, known, np.array([cards.HORIZON_S]))
+    service = foresee_service(scene, belief.links, belief.now.take(known), places)
+    position, best = belief.tracks.position.copy(), np.full(len(belief.tracks.known), np.nan)
+    position[known], best[known] = places.mean[0], _expect(service.snr_db[0], places.weights)
     practice = cards.Practice(
         due=Instant(belief.now.at + seconds(cards.HORIZON_S)),
         known=belief.tracks.known,
-        position=places.mean[0],
-        best_db=_expect(service.snr_db[0]),
+        position=position,
+        best_db=best,
         stays_db=_best(scene, belief.now),
     )
     return replace(belief, card=replace(belief.card, waiting=(*belief.card.waiting, practice)))
 
 
-def _expect(snr_db: Floats) -> Floats:
-    """Mean over the place nodes of (P, N); NaN where any of them is out of service range."""
+def _expect(snr_db: Floats, weights: Floats) -> Floats:
+    """Mean over the place nodes of (P, M); NaN where any of them is out of service range."""
     with np.errstate(invalid="ignore"):
-        mean = PLACE_WEIGHTS @ snr_db
+        mean = (weights * snr_db).sum(axis=0)
     return np.where(np.isfinite(mean), mean, np.nan)
 
 

@@ -6,7 +6,7 @@ that it can be saved between any two calls and goes on bit by bit the same (DTB-
 """
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,12 @@ from platoon.errors import VerificationError
 from platoon.nouns import (
     SECOND,
     Attestations,
+    Bools,
     Duration,
     Floats,
     Forecasts,
     Instant,
+    Ints,
     Measurements,
     Outcomes,
 )
@@ -35,6 +37,7 @@ from platoon.twin.compute import apply_attestations, forecast_capacity
 from platoon.twin.filter import advance
 from platoon.twin.finish import Job
 from platoon.twin.link import Scene
+from platoon.twin.places import foresee_projected
 from platoon.twin.study import apply_measurements
 
 FORMAT = 1
@@ -78,15 +81,17 @@ class Twin:
         """
         belief, scene = self._belief, self._scene
         tracks = advance(belief.tracks, at)
+        who = np.flatnonzero(tracks.known)
         times = TIME_GRID * (horizon / SECOND)
-        places = foresee.foresee_places(scene, tracks, times)
-        rate = foresee.foresee_rates(scene, foresee.foresee_service(scene, belief.links, belief.now, places))
-        rate *= tracks.known
+        places = foresee_projected(scene.road_map, tracks, who, times)
+        service = foresee.foresee_service(scene, belief.links, belief.now.take(who), places)
+        rate = foresee.foresee_rates(scene, service)
         measured_db, server = foresee.find_best_measured(scene, belief.now)
         measured_rate = foresee.rate_of(scene, measured_db)
         cpu_hz, start = self._foresee_compute(job, at)
         sharers = foresee.expect_sharers(server, len(scene.rsus), self._scenario.round.participants)
-        announced = self._announce(job, times, rate / sharers, start, measured_rate / sharers)
+        seen = _Seen(who=who, times=times, rate=rate / sharers[who], weights=places.weights)
+        announced = self._announce(job, seen, start, measured_rate / sharers)
         self._belief = replace(belief, announced=announced)
         return Forecasts(
             at=at,
@@ -95,9 +100,13 @@ class Twin:
             attested=belief.capacity.attested,
             edge_server=np.where(tracks.known, server, -1),
             measured_rate=measured_rate,
-            rate=foresee.expect_rate(times, rate, start.mean(axis=0)),
+            rate=_spread(
+                foresee.expect_rate(times, rate, places.weights, start[:, who].mean(axis=0)),
+                tracks.known,
+                0.0,
+            ),
             cpu_hz=cpu_hz,
-            position=np.where(tracks.known[:, None], places.mean[-1], np.nan),
+            position=_spread(places.mean[-1], tracks.known, np.nan),
             finish_probability=announced.probability,
             finish_seconds=finish.expect_seconds(belief.experience, *announced.parts.T),
         )
@@ -168,16 +177,39 @@ class Twin:
         slow_and_fast = cpu_hz * (1.0 + sigma * finish.CPU_NODES[:, None])
         return cpu_hz, job.wait_s + compute_training_seconds(cycles, slow_and_fast)
 
-    def _announce(
-        self, job: Job, times: Floats, rate: Floats, start: Floats, measured_rate: Floats
-    ) -> Announced:
-        """The finish forecast from shared rates, ``rate`` (T, P, L, N) foreseen and ``measured_rate`` (N,)."""
-        raw, upload = finish.expect_finish(times, rate, start, job.bits)
-        begin = start.mean(axis=0)
-        stays = foresee.would_finish(begin, measured_rate, job.bits, float(times[-1]))
+    def _announce(self, job: Job, seen: "_Seen", start: Floats, measured_rate: Floats) -> Announced:
+        """The finish forecast from shared rates, those foreseen and ``measured_rate`` (N,)."""
+        begin, horizon_s = start.mean(axis=0), float(seen.times[-1])
+        found, seconds = finish.expect_finish(
+            seen.times, seen.rate, seen.weights, start[:, seen.who], job.bits
+        )
+        raw, upload = np.zeros(len(begin)), np.maximum(horizon_s - begin, 0.0)
+        raw[seen.who], upload[seen.who] = found, seconds
+        stays = foresee.would_finish(begin, measured_rate, job.bits, horizon_s)
         return Announced(
             raw=raw,
             probability=finish.recalibrate(self._belief.experience, raw),
             persistence=stays.astype(np.float64),
             parts=np.stack([begin, upload], axis=1),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """Rates foreseen for the vehicles that are known."""
+
+    who: Ints
+    """(M,) their rows in the fleet."""
+    times: Floats
+    """(T,) seconds."""
+    rate: Floats
+    """(T, P, L, M) bit/s, shared."""
+    weights: Floats
+    """(P, M)"""
+
+
+def _spread(values: Floats, known: Bools, otherwise: float) -> Floats:
+    """(N, ...) ``values`` (M, ...) in the rows that are known, and ``otherwise``."""
+    whole = np.full((len(known), *values.shape[1:]), otherwise)
+    whole[known] = values
+    return whole
