@@ -40,7 +40,7 @@ from platoon.protocol.messages import (
     vehicle_peer,
 )
 from platoon.protocol.sealing import Proposal, accept_seals, find_fault
-from platoon.records.committee import CommitteeRules
+from platoon.records.committee import CommitteeRules, is_full_device
 from platoon.records.encoding import EMPTY_DIGEST
 from platoon.records.identity import sign_rotation
 from platoon.records.local_block import make_local_block
@@ -179,7 +179,7 @@ def test_a_dead_edge_server_anchors_nothing_and_goes_on_later(play: Play) -> Non
 TASK = Digest(b"\x33" * 32)
 SERVER = simulated_account(5, "edge server", 0)
 FLEET = [simulated_account(5, "vehicle", i) for i in range(3)]
-GROUND = Ground(head=Digest(b"\x01" * 32), tips=(LocalTip(edge_server=SERVER.address),), reputations={})
+GROUND = Ground(head=Digest(b"\x01" * 32), tips=(LocalTip(edge_server=SERVER.address),), standings={})
 
 
 def update_of(account: Account, *, round: int = 4, task: Digest = TASK) -> SignedUpdate:
@@ -345,6 +345,25 @@ def test_committees_seal_under_changing_pseudonyms(play: Play) -> None:
         u.address for a in expected for u in a.updates
     }
     assert renewed
+
+
+def test_light_devices_do_not_seal_under_another_name_either(play: Play) -> None:
+    """Half the fleet are light devices; after four changes of pseudonym nobody of them has been in a committee, and
+    the audit draws the same."""
+    overrides = {"committee.full_share": 0.5, "trust.pseudonym_rounds": 1, "task.rounds": 5}
+    played = play(overrides=overrides)
+    played.chain.ledger.close()
+    full = {vehicle for vehicle in range(9) if is_full_device(vehicle + 1, 500_000)}
+    assert 0 < len(full) < 9
+    sealed = 0
+    for audited in audit(played.path):
+        numbers = {update.address: update.vehicle for update in audited.updates}
+        for local in audited.local_blocks:
+            assert local.is_drawn
+            members = [numbers[member] for member in local.committee if member != local.block.edge_server]
+            assert set(members) <= full
+            sealed += bool(members)
+    assert sealed
 
 
 # ---- what an edge server takes --------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from platoon.nouns import MILLION, Address, Digest
 from platoon.records.committee import (
     CommitteeRules,
+    Standing,
     discount_unsealed,
     draw_order,
     has_quorum,
@@ -36,9 +37,9 @@ BLOCK = LocalBlock(
     count=5,
 )
 
-fleets = st.dictionaries(
-    st.binary(min_size=20, max_size=20).map(Address), st.integers(0, MILLION), max_size=20
-)
+standings = st.builds(Standing, handle=st.integers(1, 10**6), reputation=st.integers(0, MILLION))
+fleets = st.dictionaries(st.binary(min_size=20, max_size=20).map(Address), standings, max_size=20)
+FLEET = {vehicle.address: Standing(handle=i + 1, reputation=MILLION) for i, vehicle in enumerate(VEHICLES)}
 committees = st.builds(
     CommitteeRules, size=st.integers(0, 6), floor=st.integers(0, MILLION), full_share=st.integers(0, MILLION)
 )
@@ -112,15 +113,14 @@ def test_draw_takes_full_devices_above_the_floor_whatever_their_order(fleet, rul
     assert order == draw_order(SEED, SERVER.address, dict(reversed(fleet.items())), rules)
     assert set(order) == {
         vehicle
-        for vehicle, reputation in fleet.items()
-        if reputation >= rules.floor and is_full_device(vehicle, rules.full_share)
+        for vehicle, standing in fleet.items()
+        if standing.reputation >= rules.floor and is_full_device(standing.handle, rules.full_share)
     }
 
 
 def test_draw_follows_the_seed_and_the_edge_server():
-    fleet = {vehicle.address: MILLION for vehicle in VEHICLES}
     orders = {
-        draw_order(Digest(bytes([seed]) * 32), server.address, fleet, CommitteeRules())
+        draw_order(Digest(bytes([seed]) * 32), server.address, FLEET, CommitteeRules())
         for seed in range(5)
         for server in (SERVER, VEHICLES[0])
     }
@@ -128,10 +128,21 @@ def test_draw_follows_the_seed_and_the_edge_server():
 
 
 def test_share_of_full_devices():
-    many = [Address(keccak(b"%d" % i)[:20]) for i in range(2000)]
+    many = range(1, 2001)
     for share in (0, 250_000, 800_000, MILLION):
-        full = sum(is_full_device(vehicle, share) for vehicle in many)
+        full = sum(is_full_device(handle, share) for handle in many)
         assert abs(full / len(many) - share / MILLION) < 0.04
+
+
+@given(rules=committees, names=st.permutations([vehicle.address for vehicle in VEHICLES]))
+def test_a_device_is_full_or_light_under_every_pseudonym(rules, names):
+    """Nine vehicles under other names: as many may seal as before, and they are the same devices."""
+    renamed = dict(zip(names, FLEET.values(), strict=True))
+    before, after = (
+        {fleet[name].handle for name in draw_order(SEED, SERVER.address, fleet, rules)}
+        for fleet in (FLEET, renamed)
+    )
+    assert before == after
 
 
 @given(fleet=fleets, rules=committees, data=st.data())
@@ -147,8 +158,7 @@ def test_a_committee_with_replacements_is_recognised(fleet, rules, data):
 
 
 def test_a_committee_of_somebody_else_is_not_recognised():
-    fleet = {vehicle.address: MILLION for vehicle in VEHICLES}
-    order = draw_order(SEED, SERVER.address, fleet, CommitteeRules(size=4))
+    order = draw_order(SEED, SERVER.address, FLEET, CommitteeRules(size=4))
     assert is_committee(order, 4, order[:4])
     assert is_committee(order, 4, (*order[:3], order[4]))
     assert not is_committee(order, 4, (*order[:3], order[5]))  # not the next in the order

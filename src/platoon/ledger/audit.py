@@ -21,7 +21,7 @@ from platoon.ledger.model import Model, Outcome
 from platoon.ledger.model_stakes import REASONS, STEPS, unpack
 from platoon.ledger.model_training import ModelUpdate, SettledRound
 from platoon.nouns import Address, Digest, EdgeServerId, Tokens, VehicleId
-from platoon.records.committee import discount_unsealed, draw_order, is_committee
+from platoon.records.committee import Standing, discount_unsealed, draw_order, is_committee
 from platoon.records.encoding import EMPTY_DIGEST
 from platoon.records.local_block import LocalBlock
 from platoon.records.merkle import compute_root
@@ -219,8 +219,12 @@ class _Auditor:
         checkpoint, training = self._model.checkpoint, self._model.training
         anchored = checkpoint.newest[sender]
         recorded, vehicles, digests = self._recorded.get(sender, (0, [], []))
-        reputations = {vehicle: training.reputation(vehicle) for vehicle in vehicles}
-        order = draw_order(self._head, sender, reputations, checkpoint.rules)
+        numbers = self._model.registry.vehicles
+        standings = {
+            vehicle: Standing(handle=numbers.get(vehicle, -1) + 1, reputation=training.reputation(vehicle))
+            for vehicle in vehicles
+        }
+        order = draw_order(self._head, sender, standings, checkpoint.rules)
         members = [member for member in anchored.committee if member != sender]
         self._local_blocks.append(
             AuditedLocalBlock(

@@ -33,7 +33,7 @@ from platoon.nouns import (
     to_ppm,
 )
 from platoon.records.abi import Arguments
-from platoon.records.committee import CommitteeRules
+from platoon.records.committee import CommitteeRules, Standing
 from platoon.records.encoding import EMPTY_DIGEST, compute_content_digest, keccak
 from platoon.records.lanes import pack_scores
 from platoon.records.local_block import LocalBlock, compute_record_digests
@@ -122,8 +122,8 @@ class Ground:
     """Hash of the last global block: the seed of the draw."""
     tips: tuple[LocalTip, ...]
     """By edge server."""
-    reputations: Mapping[Address, int]
-    """Of the vehicles that were asked about, ppm."""
+    standings: Mapping[Address, Standing]
+    """Of the vehicles that were asked about."""
 
 
 def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, threshold: float) -> Rules:
@@ -461,7 +461,10 @@ class TaskChain:
         return Ground(
             head=self.head,
             tips=self.local_tips(),
-            reputations={vehicle: int(reputations[self._id(vehicle)]) for vehicle in vehicles},
+            standings={
+                vehicle: Standing(handle=number + 1, reputation=int(reputations[number]))
+                for vehicle, number in ((vehicle, self._id(vehicle)) for vehicle in vehicles)
+            },
         )
 
     def local_tips(self) -> tuple[LocalTip, ...]:

@@ -179,7 +179,7 @@ class LocalGround:
     """What the round's local blocks stand on: ``platoon.ledger.task_chain.Ground``."""
 
     vehicles: tuple[Address, ...]
-    """Whose reputations are asked for."""
+    """Whose standings are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,8 +52,8 @@ def propose(
         parent=tip.digest,
         updates=updates,
     )
-    reputations = {update.vehicle: ground.reputations[update.vehicle] for update in updates}
-    order = draw_order(ground.head, tip.edge_server, reputations, rules.committee)
+    standings = {update.vehicle: ground.standings[update.vehicle] for update in updates}
+    order = draw_order(ground.head, tip.edge_server, standings, rules.committee)
     return Proposal(block=block, updates=tuple(updates), order=order)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from platoon.nouns import MILLION, Address, Digest
-from platoon.records.encoding import keccak
+from platoon.records.encoding import encode_word, keccak
 from platoon.records.rules import MAX_TOKENS, compute_quorum
 
 MAX_MEMBERS = 6
@@ -45,26 +45,37 @@ class CommitteeRules:
             raise ValueError(f"reward = {self.reward}: allowed: 0 to {MAX_TOKENS}")
 
 
-def is_full_device(vehicle: Address, full_share: int) -> bool:
-    """Whether a vehicle can seal. In a simulation its address decides, by the scenario's share (ppm).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the chain says of a vehicle that may be drawn."""
 
-    >>> is_full_device(Address(bytes(20)), 1_000_000), is_full_device(Address(bytes(20)), 0)
+    handle: int
+    """Of its registration, the same under every pseudonym; 0 of nobody's."""
+    reputation: int
+    """ppm."""
+
+
+def is_full_device(handle: int, full_share: int) -> bool:
+    """Whether a vehicle can seal. In a simulation its handle decides, by the scenario's share (ppm): a device stays
+    what it is under every pseudonym.
+
+    >>> is_full_device(1, 1_000_000), is_full_device(1, 0)
     (True, False)
     """
-    return int.from_bytes(keccak(b"full device" + vehicle)[:8], "big") % MILLION < full_share
+    return int.from_bytes(keccak(b"full device" + encode_word(handle))[:8], "big") % MILLION < full_share
 
 
 def draw_order(
-    seed: Digest, edge_server: Address, reputations: Mapping[Address, int], rules: CommitteeRules
+    seed: Digest, edge_server: Address, standings: Mapping[Address, Standing], rules: CommitteeRules
 ) -> tuple[Address, ...]:
     """Every candidate that may seal, in the order of the draw: members first, then who replaces them.
 
-    ``seed``: hash of the last global block. ``reputations``: of the vehicles whose updates the block holds, ppm.
+    ``seed``: hash of the last global block. ``standings``: of the vehicles whose updates the block holds.
     """
     eligible = [
         vehicle
-        for vehicle, reputation in reputations.items()
-        if reputation >= rules.floor and is_full_device(vehicle, rules.full_share)
+        for vehicle, standing in standings.items()
+        if standing.reputation >= rules.floor and is_full_device(standing.handle, rules.full_share)
     ]
     return tuple(sorted(eligible, key=lambda vehicle: keccak(seed + edge_server + vehicle)))
 
