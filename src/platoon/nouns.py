@@ -59,20 +59,57 @@ def to_ppm(value: float) -> Ppm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
-    """What the infrastructure measured of the fleet at one instant. Nothing in it is reported by a vehicle.
+    """What the RSUs measured of the fleet at one instant. Nothing in it is reported by a vehicle.
 
-    Rows are vehicles (N). A row that no RSU hears has ``heard`` False and undefined values elsewhere.
+    Rows are vehicles (N), columns RSUs (R). NaN where an RSU does not hear a vehicle, or does not measure that.
     """
 
     at: Instant
-    heard: Bools
-    """(N,) an RSU received the vehicle's uplink signal."""
+    rsrp_dbm: Floats
+    """(N, R) power that an RSU receives of a vehicle's reference signal, per subcarrier, dBm; steps of 1 dB."""
+    sinr_db: Floats
+    """(N, R) signal over noise and interference, dB; steps of 0.5 dB, from -23 to 40 dB."""
+    cqi: Ints
+    """(N, R) channel quality indicator by the SINR, 0 (out of range, or not heard) to 15."""
+    arrival_ns: Floats
+    """(N, R) when a vehicle's signal arrived, by the RSU's own clock, nanoseconds after ``at``. When the vehicle
+    sent it nobody knows: only differences between RSUs mean anything."""
+    reference_ns: Floats
+    """(R, R) flight times of the reference signals among RSUs by their own clocks: row sends, column hears."""
+    ranging_rsu: Ints
+    """(N,) the RSU that measured range and angle; -1 where none did."""
+    range_m: Floats
+    """(N,) half the round trip between that RSU's antenna and the vehicle's, metres."""
+    angle_rad: Floats
+    """(N,) direction in which that RSU receives the vehicle, radians counter-clockwise from east."""
     position: Floats
-    """(N, 2) metres, with measurement noise."""
-    position_sigma: float
-    """Standard deviation of ``position`` per axis, metres."""
-    snr_db: Floats
-    """(N, R) uplink SNR at each RSU, dB, with measurement noise; -inf where that RSU does not hear."""
+    """(N, 2) metres: positions that the infrastructure measured as such (cameras, say)."""
+
+    @property
+    def heard(self) -> Bools:
+        """(N,) an RSU received the vehicle's signal."""
+        return np.asarray(np.isfinite(self.rsrp_dbm).any(axis=1))
+
+    @classmethod
+    def nothing(cls, at: Instant, vehicles: int, rsus: int) -> "Measurements":
+        """An instant at which nobody was heard; ``dataclasses.replace`` puts in what was measured.
+
+        >>> bool(Measurements.nothing(Instant(0), 3, 2).heard.any())
+        False
+        """
+        links, alone = np.full((vehicles, rsus), np.nan), np.full(vehicles, np.nan)
+        return cls(
+            at=at,
+            rsrp_dbm=links,
+            sinr_db=links,
+            cqi=np.zeros((vehicles, rsus), dtype=np.int64),
+            arrival_ns=links,
+            reference_ns=np.full((rsus, rsus), np.nan),
+            ranging_rsu=np.full(vehicles, -1),
+            range_m=alone,
+            angle_rad=alone,
+            position=np.full((vehicles, 2), np.nan),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

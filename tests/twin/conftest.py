@@ -1,11 +1,12 @@
 """A small town for the twin: four streets by four, two RSUs, vehicles that drive straight on at even speed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 from platoon.nouns import Attestations, Measurements, seconds
+from platoon.physics.radio import compute_cqi
 from platoon.physics.roads import RoadMap
 from platoon.rng import stream
 from platoon.scenario import Scenario
@@ -83,12 +84,13 @@ class Town:
         rng = stream(self.seed, "noise", round(at_s * 1000))
         heard = np.ones(self.vehicles, dtype=bool) if heard is None else heard
         snr = self.snr(position) + rng.normal(0, 1.0, (self.vehicles, 2))
-        return Measurements(
-            at=seconds(at_s),
-            heard=heard,
-            position=position + rng.normal(0, 3.0, position.shape),
-            position_sigma=3.0,
-            snr_db=np.where(heard[:, None], snr, -np.inf),
+        snr = np.where(heard[:, None], snr, np.nan)
+        return replace(
+            Measurements.nothing(seconds(at_s), self.vehicles, 2),
+            rsrp_dbm=snr + self.twin._scene.noise_dbm,
+            sinr_db=snr,
+            cqi=compute_cqi(snr),
+            position=np.where(heard[:, None], position + rng.normal(0, 3.0, position.shape), np.nan),
         )
 
     def attest(self, at_s):

@@ -11,6 +11,7 @@ from platoon.nouns import SECOND, Instant
 from platoon.physics import kinematics
 from platoon.rng import stream
 from platoon.twin import filter as tracking
+from platoon.twin.localise import take_positions
 
 SIGMA = 3.0
 
@@ -18,7 +19,8 @@ SIGMA = 3.0
 def feed(tracks, at_s, position, heard=None):
     position = np.asarray(position, dtype=float)
     heard = np.ones(len(position), dtype=bool) if heard is None else np.asarray(heard)
-    return tracking.apply_fixes(tracks, Instant(round(at_s * SECOND)), heard, position, SIGMA)
+    fixes = take_positions(np.where(heard[:, None], position, np.nan), SIGMA)
+    return tracking.apply_fixes(tracks, Instant(round(at_s * SECOND)), fixes)
 
 
 def drive(seed, vehicles=40, seconds=30, memory_speed=12.0):

@@ -221,7 +221,7 @@ def test_invalid_restore_without_a_column(town, tmp_path):
 def test_invalid_measurements_of_another_fleet(town):
     measured = town.measure(0)
     with pytest.raises(ValueError, match="vehicles and RSUs"):
-        town.twin.observe(dataclasses.replace(measured, snr_db=measured.snr_db[:, :1]))
+        town.twin.observe(dataclasses.replace(measured, rsrp_dbm=measured.rsrp_dbm[:, :1]))
 
 
 def test_invalid_forecast_before_the_last_measurement(town):

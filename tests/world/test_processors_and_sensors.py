@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.nouns import SECOND, Instant
+from platoon.physics.radio import compute_subcarrier_noise_dbm
 from platoon.scenario import Compute
 from platoon.world.compute import KNOT, LARGEST_LOAD, Processors
 from platoon.world.world import World
@@ -89,8 +90,9 @@ def test_measurements_scatter_about_the_truth(make_world: MakeWorld) -> None:
     error = seen.position - world.positions()
     assert error.std() == pytest.approx(3.0, rel=0.1)
     assert abs(error.mean()) < 0.5
-    heard = np.isfinite(seen.snr_db)
-    noise = (seen.snr_db - world.channel.snr_db(world.positions()))[heard]
+    heard = np.isfinite(seen.rsrp_dbm)
+    snr = seen.rsrp_dbm - compute_subcarrier_noise_dbm(5.0)
+    noise = (snr - world.channel.snr_db(world.positions()))[heard]
     assert noise.std() == pytest.approx(1.5, rel=0.1)
     assert abs(noise.mean()) < 0.2
 
@@ -108,8 +110,9 @@ def test_an_rsu_hears_no_vehicle_beyond_its_hearing_radius(make_world: MakeWorld
     seen = world.measure()
     near = np.abs(world.positions()[:, 0] - world.rsus[0, 0]) < 799
     assert (seen.heard == (world.channel.distances(world.positions())[:, 0] <= 800.0)).all()
-    assert np.isfinite(seen.snr_db[near, 0]).all()
-    assert (seen.snr_db[~seen.heard] == -np.inf).all()
+    assert np.isfinite(seen.rsrp_dbm[near, 0]).all()
+    assert np.isnan(seen.sinr_db[~seen.heard]).all()
+    assert (seen.cqi[~seen.heard] == 0).all()
 
 
 def test_attestation_finds_the_capacity_that_is_free(make_world: MakeWorld) -> None:

@@ -128,7 +128,7 @@ def test_a_restored_world_on_sumo_goes_on_bit_for_bit(grid: Scenario, scratch: P
             world.start_training(VehicleId(vehicle), 300, 9.6e6, Instant(world.now + seconds(1.0)))
         arrivals = world.advance(Instant(world.now + seconds(8.6)))
         late = world.abandon_round()
-        return [arrivals, late, world.positions().tobytes(), world.measure().snr_db.tobytes()]
+        return [arrivals, late, world.positions().tobytes(), world.measure().rsrp_dbm.tobytes()]
 
     world = World(grid, scratch)
     try:

@@ -2,8 +2,10 @@
 
 Path loss is 3GPP TR 38.901, Table 7.4.1-1, urban micro street canyon (UMi), line of sight (LOS) and not
 (NLOS), with the breakpoint distance; shadow deviations are of the same table, decorrelation distances of Table
-7.5-6. CQI efficiencies are 3GPP TS 36.213, Table 7.2.3-1; the SNR thresholds at a block error rate of 10 % are
-customary in simulators, not part of the standard. World and twin share these laws, and differ in the state.
+7.5-6. Steps and ranges of measurements are those of reports in TS 38.133, 10.1.6 (RSRP) and 10.1.16 (SINR): defined
+for the downlink, and taken for the RSUs' uplink measurements too. CQI efficiencies are 3GPP TS 36.213, Table
+7.2.3-1; the SNR thresholds at a block error rate of 10 % are customary in simulators, not part of the standard.
+World and twin share these laws, and differ in the state.
 """
 
 from typing import Literal
@@ -23,6 +25,8 @@ SHADOW_SIGMA_NLOS_DB = 7.82
 SHADOW_DECORRELATION_LOS_M = 10.0
 SHADOW_DECORRELATION_NLOS_M = 13.0
 THERMAL_NOISE_DBM_PER_HZ = -174.0
+SUBCARRIER_HZ = 15_000.0
+"""Reference signals are measured per subcarrier (TS 36.211 and TS 38.211, numerology 0)."""
 USABLE_SHARE = 0.75
 """Share of the bandwidth left for data after control signals and pilots."""
 
@@ -127,3 +131,30 @@ def compute_rate(snr_db: ArrayLike, bandwidth_hz: float, law: RateLaw = "cqi") -
     [0.0, 5655000.0, 83320500.0]
     """
     return bandwidth_hz * compute_efficiency(snr_db, law)
+
+
+def compute_subcarrier_noise_dbm(noise_figure_db: float) -> float:
+    """Noise within one subcarrier, dBm: RSRP less this is the SNR, at equal power in all subcarriers.
+
+    >>> round(compute_subcarrier_noise_dbm(5.0), 1)
+    -127.2
+    """
+    return compute_noise_dbm(SUBCARRIER_HZ, noise_figure_db)
+
+
+def quantise_rsrp_dbm(rsrp_dbm: Floats) -> Floats:
+    """RSRP as it is reported: whole dBm from -156 to -31.
+
+    >>> quantise_rsrp_dbm(np.array([-97.4, -200.0, np.nan])).tolist()
+    [-97.0, -156.0, nan]
+    """
+    return np.clip(np.round(rsrp_dbm), -156.0, -31.0)
+
+
+def quantise_sinr_db(sinr_db: Floats) -> Floats:
+    """SINR as it is reported: half dB from -23 to 40.
+
+    >>> quantise_sinr_db(np.array([3.3, 55.0, np.nan])).tolist()
+    [3.5, 40.0, nan]
+    """
+    return np.clip(np.round(2.0 * sinr_db) / 2.0, -23.0, 40.0)

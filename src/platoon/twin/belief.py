@@ -24,7 +24,7 @@ class Sight:
     rows: Ints
     """(N,) nearest road sample."""
     snr_db: Floats
-    """(N, R) as measured; NaN where not heard."""
+    """(N, R) by the measured RSRP; NaN where not heard."""
     deviation: Floats
     """(N, R) dB beyond prior and map; NaN where not heard."""
 

@@ -34,6 +34,23 @@ _NEVER = np.iinfo(np.int64).min // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fixes:
+    """Where the measurements of one instant put the fleet. Rows are vehicles (N)."""
+
+    usable: Bools
+    """(N,) there is a fix; the other columns are undefined where not."""
+    whole: Bools
+    """(N,) the fix stands on its own, unambiguous without a track: it may start one."""
+    position: Floats
+    """(N, 2) metres."""
+    covariance: Floats
+    """(N, 2, 2) of the error of ``position``, square metres."""
+    gdop: Floats
+    """(N,) geometric dilution of precision: metres of position error (root of the covariance's trace) over metres
+    of ranging error; infinite where the measurements leave a direction open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tracks:
     """Belief about the fleet at one instant. Rows are vehicles (N)."""
 
@@ -80,7 +97,7 @@ def start_tracks(vehicles: int) -> Tracks:
     return Tracks(
         at=Instant(0),
         state=np.zeros((vehicles, 4)),
-        covariance=np.broadcast_to(_fresh_covariance(1.0), (vehicles, 4, 4)).copy(),
+        covariance=_fresh_covariance(np.broadcast_to(np.eye(2), (vehicles, 2, 2))),
         known=np.zeros(vehicles, dtype=bool),
         fixed_at=np.full(vehicles, _NEVER),
         outliers=np.zeros(vehicles, dtype=np.int64),
@@ -126,22 +143,23 @@ def advance(tracks: Tracks, at: Instant, memory_s: float = VELOCITY_MEMORY_S) ->
     )
 
 
-def apply_fixes(tracks: Tracks, at: Instant, heard: Bools, position: Floats, sigma: float) -> Tracks:
-    """The belief after the position fixes of one instant.
+def apply_fixes(tracks: Tracks, at: Instant, fixes: Fixes) -> Tracks:
+    """The belief after the fixes of one instant.
 
-    ``heard`` (N,), ``position`` (N, 2) metres, ``sigma`` metres per axis. A fix that is not finite counts as
-    not heard; one that lies far outside what the track allows is refused until ``PATIENCE`` of them agree.
+    A fix that is not finite counts as none; one that lies far outside what the track allows is refused until
+    ``PATIENCE`` of them that stand on their own came in a row.
     """
     tracks = advance(tracks, at)
-    usable = heard & np.isfinite(position).all(axis=1)
-    fix = np.where(usable[:, None], position, 0.0)
+    usable = fixes.usable & np.isfinite(fixes.position).all(axis=1)
+    fix = np.where(usable[:, None], fixes.position, 0.0)
+    noise = np.where(usable[:, None, None], fixes.covariance, np.eye(2))
     innovation = fix - tracks.position
-    inverse = _inverse_2x2(tracks.covariance[:, :2, :2] + sigma**2 * np.eye(2))
+    inverse = inverse_2x2(tracks.covariance[:, :2, :2] + noise)
     distance = np.einsum("ni,nij,nj->n", innovation, inverse, innovation)
     follows = usable & tracks.known & (distance <= GATE)
     outliers = np.where(usable & tracks.known & ~follows, tracks.outliers + 1, tracks.outliers)
-    fresh = usable & (~tracks.known | (~follows & (outliers >= PATIENCE)))
-    state, covariance = _correct(tracks, innovation, inverse, sigma)
+    fresh = usable & fixes.whole & (~tracks.known | (~follows & (outliers >= PATIENCE)))
+    state, covariance = _correct(tracks, innovation, inverse, noise)
     accepted = follows | fresh
     started = np.concatenate([fix, np.zeros_like(fix)], axis=1)
     return replace(
@@ -149,7 +167,7 @@ def apply_fixes(tracks: Tracks, at: Instant, heard: Bools, position: Floats, sig
         state=np.where(fresh[:, None], started, np.where(follows[:, None], state, tracks.state)),
         covariance=np.where(
             fresh[:, None, None],
-            _fresh_covariance(sigma),
+            _fresh_covariance(noise),
             np.where(follows[:, None, None], covariance, tracks.covariance),
         ),
         known=tracks.known | fresh,
@@ -172,14 +190,13 @@ def predict_positions(
     return means, covariances
 
 
-def _correct(tracks: Tracks, innovation: Floats, inverse: Floats, sigma: float) -> tuple[Floats, Floats]:
+def _correct(tracks: Tracks, innovation: Floats, inverse: Floats, noise: Floats) -> tuple[Floats, Floats]:
     """Kalman correction by position fixes; Joseph's form keeps the covariance positive."""
     gain = tracks.covariance[:, :, :2] @ inverse
     keep = np.broadcast_to(np.eye(4), tracks.covariance.shape).copy()
     keep[:, :, :2] -= gain
-    covariance = keep @ tracks.covariance @ keep.transpose(0, 2, 1) + sigma**2 * (
-        gain @ gain.transpose(0, 2, 1)
-    )
+    spread = gain @ noise @ gain.transpose(0, 2, 1)
+    covariance = keep @ tracks.covariance @ keep.transpose(0, 2, 1) + spread
     return tracks.state + np.einsum("nij,nj->ni", gain, innovation), _symmetric(covariance)
 
 
@@ -190,15 +207,19 @@ def _both_axes(block: Floats) -> Floats:
     return matrix
 
 
-def _fresh_covariance(sigma: float) -> Floats:
-    return np.diag([sigma**2, sigma**2, SPEED_SIGMA**2, SPEED_SIGMA**2])
+def _fresh_covariance(noise: Floats) -> Floats:
+    """(N, 4, 4) of tracks that start at fixes with errors (N, 2, 2)."""
+    matrix = np.zeros((len(noise), 4, 4))
+    matrix[:, :2, :2] = noise
+    matrix[:, 2, 2] = matrix[:, 3, 3] = SPEED_SIGMA**2
+    return matrix
 
 
-def _inverse_2x2(matrices: Floats) -> Floats:
-    """Closed-form inverse of (N, 2, 2): ten times faster than a solver call at this size."""
-    a, b, c, d = matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 0], matrices[:, 1, 1]
+def inverse_2x2(matrices: Floats) -> Floats:
+    """Closed-form inverse of (..., 2, 2): ten times faster than a solver call at this size."""
+    a, b, c, d = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 1, 0], matrices[..., 1, 1]
     adjugate = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
-    return adjugate / (a * d - b * c)[:, None, None]
+    return adjugate / (a * d - b * c)[..., None, None]
 
 
 def _symmetric(matrices: Floats) -> Floats:

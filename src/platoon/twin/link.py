@@ -23,6 +23,7 @@ from platoon.physics.radio import (
     compute_noise_dbm,
     compute_path_loss_db,
     compute_snr_db,
+    compute_subcarrier_noise_dbm,
 )
 from platoon.physics.roads import RoadMap
 from platoon.scenario import Radio
@@ -53,6 +54,8 @@ class Scene:
         """(R, 2) metres."""
         self.bandwidth_hz = radio.bandwidth_mhz * 1e6
         """Of one RSU, shared by its uploads."""
+        self.noise_dbm = compute_subcarrier_noise_dbm(radio.noise_figure_db)
+        """What an RSU's RSRP is less its SNR, dBm."""
         self.law = radio.rate
         self.in_sight: Bools = road_map.visibility(rsus)
         """(S, R)"""

@@ -10,18 +10,16 @@ from platoon.twin.belief import Belief, Sight
 from platoon.twin.filter import Tracks, apply_fixes
 from platoon.twin.foresee import find_best_measured, foresee_service
 from platoon.twin.link import Links, Scene, find_cell, learn_blend, learn_map
+from platoon.twin.localise import take_positions
 from platoon.twin.places import find_headings, foresee_projected
 
 
-def apply_measurements(scene: Scene, belief: Belief, measurements: Measurements) -> Belief:
+def apply_measurements(
+    scene: Scene, belief: Belief, measurements: Measurements, position_sigma_m: float
+) -> Belief:
     """The belief after the measurements of one instant."""
-    tracks = apply_fixes(
-        belief.tracks,
-        measurements.at,
-        measurements.heard,
-        measurements.position,
-        measurements.position_sigma,
-    )
+    fixes = take_positions(measurements.position, position_sigma_m)
+    tracks = apply_fixes(belief.tracks, measurements.at, fixes)
     now = _look(scene, belief.links, tracks, measurements)
     belief = replace(belief, tracks=tracks, now=now, unstudied=(*belief.unstudied, now))
     belief = replace(belief, card=cards.mark(belief.card, now.at, now.heard, now.position, _best(scene, now)))
@@ -33,8 +31,7 @@ def apply_measurements(scene: Scene, belief: Belief, measurements: Measurements)
 def _look(scene: Scene, links: Links, tracks: Tracks, measurements: Measurements) -> Sight:
     heard = measurements.heard & tracks.known
     rows = scene.road_map.nearest(tracks.position, find_headings(tracks.velocity))
-    measured = heard[:, None] & np.isfinite(measurements.snr_db)
-    snr = np.where(measured, measurements.snr_db, np.nan)
+    snr = np.where(heard[:, None], measurements.rsrp_dbm - scene.noise_dbm, np.nan)
     return Sight(
         at=measurements.at,
         heard=heard,

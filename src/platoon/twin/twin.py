@@ -64,9 +64,10 @@ class Twin:
             ValueError: time runs backwards, or the rows and columns are not the fleet and the RSUs.
         """
         expected = (self._scenario.fleet.vehicles, len(self._scene.rsus))
-        if measurements.snr_db.shape != expected:
-            raise ValueError(f"SNR of shape {measurements.snr_db.shape}; vehicles and RSUs are {expected}")
-        self._belief = apply_measurements(self._scene, self._belief, measurements)
+        if measurements.rsrp_dbm.shape != expected:
+            raise ValueError(f"RSRP of shape {measurements.rsrp_dbm.shape}; vehicles and RSUs are {expected}")
+        sigma_m = self._scenario.twin.position_sigma_m
+        self._belief = apply_measurements(self._scene, self._belief, measurements, sigma_m)
 
     def attest(self, attestations: Attestations) -> None:
         """Take in the answers to one round of calibrated tasks."""

@@ -5,10 +5,18 @@ nothing needs saving. DTB-FL 3.2: positions and channels are measured at RSUs, c
 is taken from what a vehicle says of itself.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from platoon.nouns import SECOND, Attestations, Bools, Floats, Instant, Measurements
 from platoon.physics.compute import compute_training_seconds
+from platoon.physics.radio import (
+    compute_cqi,
+    compute_subcarrier_noise_dbm,
+    quantise_rsrp_dbm,
+    quantise_sinr_db,
+)
 from platoon.rng import stream
 from platoon.scenario import Scenario
 from platoon.world.compute import Processors
@@ -29,21 +37,24 @@ class Sensors:
 
     def __init__(self, scenario: Scenario, channel: Channel, processors: Processors) -> None:
         self._scenario, self._channel, self._processors = scenario, channel, processors
+        self._noise_dbm = compute_subcarrier_noise_dbm(scenario.radio.noise_figure_db)
 
     def measure(self, at: Instant, positions: Floats, present: Bools) -> Measurements:
-        """Positions and SNR of all vehicles that an RSU hears, with noise."""
+        """What every RSU measures of the vehicles that it hears, with noise, in the steps of the standards."""
         radio, twin, seed = self._scenario.radio, self._scenario.twin, self._scenario.seed
         truth = self._channel.snr_db(positions)
         near = self._channel.distances(positions) <= radio.hearing_radius_m
         heard: Bools = near & (truth >= HEARING_SNR_DB) & present[:, None]
         noise = stream(seed, "snr measurement", at).normal(0.0, radio.snr_sigma_db, truth.shape)
+        measured = np.where(heard, truth + noise, np.nan)
         error = stream(seed, "position measurement", at).normal(0.0, twin.position_sigma_m, positions.shape)
-        return Measurements(
-            at=at,
-            heard=np.asarray(heard.any(axis=1)),
-            position=positions + error,
-            position_sigma=twin.position_sigma_m,
-            snr_db=np.where(heard, truth + noise, -np.inf),
+        sinr = quantise_sinr_db(measured)
+        return replace(
+            Measurements.nothing(at, *truth.shape),
+            rsrp_dbm=quantise_rsrp_dbm(measured + self._noise_dbm),
+            sinr_db=sinr,
+            cqi=compute_cqi(sinr),
+            position=np.where(np.isfinite(sinr).any(axis=1, keepdims=True), positions + error, np.nan),
         )
 
     def attest(self, at: Instant, asked: Bools) -> Attestations:
