@@ -18,6 +18,7 @@ from platoon.errors import UserError
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 Tokens = Annotated[float, Field(ge=0.0, le=1e9)]
 MOST_UPDATES = 128
 """Updates that the contract takes in one round."""
@@ -64,8 +65,12 @@ class Partition(Section):
 
 
 class Roads(Section):
-    """Roads and traffic, by SUMO."""
+    """Roads and traffic."""
 
+    engine: Literal["sumo", "walker"] = Field(
+        "sumo",
+        description="what moves the vehicles: SUMO, or a kinematic walker that meets a mean speed exactly",
+    )
     streets: int = Field(9, ge=2, le=101, description="streets each way (DTB-FL: 21)")
     block_m: Positive = Field(250.0, description="block length, metres (DTB-FL: 250)")
     lanes: int = Field(2, ge=1, le=8, description="lanes per direction")
@@ -77,11 +82,26 @@ class Roads(Section):
         None, description="path of a .sumocfg or .net.xml used instead of the grid; its folder is read-only"
     )
     warmup_s: int = Field(60, ge=0, description="traffic before round 1, seconds")
+    mean_speed_kmh: float | None = Field(
+        None, gt=0, le=1000, description="mean speed of the fleet, stops included, for engine = walker"
+    )
+    turns: tuple[Weight, Weight, Weight] = Field(
+        (1.0, 1.0, 1.0), description="weights of left, straight on and right, for engine = walker"
+    )
+    stop_share: Share = Field(
+        0.0, description="probability of a stop at the end of a road, for engine = walker"
+    )
+    stop_s: Count = Field(20, description="mean length of such a stop, seconds")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Roads":
         if self.speed_kmh[0] > self.speed_kmh[1]:
             raise ValueError("the least speed is above the largest")
+        if self.mean_speed_kmh is not None and self.engine != "walker":
+            raise ValueError(
+                f"roads.mean_speed_kmh = {self.mean_speed_kmh:g}: roads.engine = {self.engine} cannot hold a "
+                "mean speed; allowed: with engine = walker"
+            )
         return self
 
 

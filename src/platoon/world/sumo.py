@@ -1,4 +1,4 @@
-"""Traffic by Eclipse SUMO, the only module that imports it.
+"""Traffic by Eclipse SUMO, the only module that imports libsumo.
 
 The fleet circulates: routes are random walks over roads that lead on, extended by named streams before they run
 out, so no vehicle arrives anywhere; one that SUMO removes all the same enters again where it was. libsumo holds
@@ -15,33 +15,24 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import libsumo
 import numpy as np
-import sumolib
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from platoon.errors import UserError
 from platoon.nouns import Bools, Floats
-from platoon.physics.roads import RoadMap
 from platoon.rng import stream
 from platoon.scenario import Scenario
+from platoon.world.net_file import read_network
 from platoon.world.networks import NetworkFiles, explain_sumo_output, prepare_network
+from platoon.world.walks import FASTEST, Walks
 
-VEHICLE_CLASS = "passenger"
 VEHICLE_TYPE = "DEFAULT_VEHTYPE"
 TELEPORT_AFTER_S = 120
 """A vehicle that has waited so long is moved past the jam, seconds."""
 ROUTE_LEAST_M = 2_000.0
-ROUTE_FULL_M = 4_000.0
-FASTEST = 2.0
-"""A SUMO driver goes at most this many times the speed limit (speedFactor of the default type)."""
-SMALLEST_COMPONENT = 0.2
-"""Roads that do not connect with the rest are used from this share of the largest connected part on."""
 OFF_ROAD = -1e8
 """SUMO reports coordinates below this for a vehicle that is not on the road."""
 BOOKKEEPING = "traffic.json"
@@ -72,11 +63,10 @@ class SumoTraffic:
         self, files: NetworkFiles, vehicles: int, seed: int, speed_kmh: tuple[float, float] = (30.0, 60.0)
     ) -> None:
         self._files, self._seed = files, seed
-        network = _read_network(files)
-        limits = _draw_limits(network, seed, speed_kmh) if files.is_grid else None
-        self._limits = limits
-        self.road_map = _build_road_map(files, network, limits)
-        self._walks = _Walks(self.road_map, _roads_of_class(network, self.road_map))
+        network = read_network(files, seed, speed_kmh)
+        self._limits = network.limits
+        self.road_map = network.road_map
+        self._walks = Walks(network.road_map, network.for_cars)
         if not self._walks.possible:
             raise UserError(f"{files.source}: no roads on which cars can circulate")
         self._names = [f"platoon.{row}" for row in range(vehicles)]
@@ -219,125 +209,6 @@ class SumoTraffic:
         self._positions = np.where(self._present[:, None], found, self._positions)
         speeds = np.array([libsumo.vehicle.getSpeed(name) for name in self._names])
         self._speeds = np.where(self._present, speeds, 0.0)
-
-
-class _Walks:
-    """Random walks over roads that lead on for ever: never into a dead end, never back unless it must."""
-
-    def __init__(self, road_map: RoadMap, allowed: Bools) -> None:
-        self._map = road_map
-        self._index = {edge: row for row, edge in enumerate(road_map.edge_ids)}
-        onward = [list(s) if allowed[row] else [] for row, s in enumerate(road_map.successors)]
-        self._alive = _find_circulating(onward, road_map.lengths)
-        self._next = [[s for s in found if self._alive[s]] for found in onward]
-        self._starts = np.flatnonzero(self._alive)
-        self._fastest = FASTEST * float(np.nanmax(road_map.speed_limits))
-
-    @property
-    def possible(self) -> bool:
-        """Some road leads on for ever."""
-        return bool(self._alive.any())
-
-    def leads_on(self, road: int) -> bool:
-        """Whether a walk can go on from ``road`` for ever."""
-        return bool(self._alive[road])
-
-    def row_of(self, edge: str) -> int:
-        """Row of a road by its id."""
-        return self._index[edge]
-
-    def draw_start(self, rng: np.random.Generator) -> int:
-        """A road, drawn in proportion to its length."""
-        ends = np.cumsum(self._map.lengths[self._starts])
-        drawn = int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
-        return int(self._starts[min(drawn, len(ends) - 1)])
-
-    def extend(self, roads: Sequence[int], rng: np.random.Generator) -> list[int]:
-        """``roads`` with so many appended that ``ROUTE_FULL_M`` lie beyond the first."""
-        walk, ahead = list(roads), self.measure(roads[1:])
-        while ahead < ROUTE_FULL_M:
-            choices = self._next[walk[-1]]
-            walk.append(choices[int(rng.integers(len(choices)))])
-            ahead += float(self._map.lengths[walk[-1]])
-        return walk
-
-    def measure(self, roads: Sequence[int]) -> float:
-        """Metres of these roads."""
-        return float(self._map.lengths[list(roads)].sum())
-
-    def least_seconds(self, roads: Sequence[int]) -> int:
-        """Whole seconds within which no driver, not even one moved past a jam, gets through these roads."""
-        return max(1, int(self.measure(roads) / self._fastest / 2.0))
-
-
-def _find_circulating(onward: list[list[int]], lengths: Floats) -> Bools:
-    """(E,) roads in strongly connected parts that are not much smaller than the largest."""
-    starts = np.repeat(np.arange(len(onward)), [len(found) for found in onward])
-    ends = np.array([road for found in onward for road in found], dtype=np.int64)
-    shape = (len(onward), len(onward))
-    links = coo_array((np.ones(len(ends)), (starts, ends)), shape=shape).tocsr()
-    count, label = connected_components(links, directed=True, connection="strong")
-    loops = np.bincount(label[starts[label[starts] == label[ends]]], minlength=count) > 0
-    sizes = np.where(loops, np.bincount(label, weights=lengths, minlength=count), 0.0)
-    return np.asarray((sizes > 0.0) & (sizes >= SMALLEST_COMPONENT * sizes.max()))[label]
-
-
-def _read_network(files: NetworkFiles) -> Any:
-    try:
-        network = sumolib.net.readNet(str(files.net))
-    except Exception as error:  # sumolib raises whatever its parsing stumbles over
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UserError(f"{files.source}: cannot be read as a SUMO network ({reason})") from None
-    if not network.getEdges():
-        raise UserError(f"{files.source}: no SUMO network with roads")
-    return network
-
-
-def _drivable(network: Any) -> list[Any]:
-    """Edges for cars or buses, sorted by id: buildings keep their distance from both."""
-    edges = [edge for edge in network.getEdges() if edge.allows(VEHICLE_CLASS) or edge.allows("bus")]
-    return sorted(edges, key=lambda edge: str(edge.getID()))
-
-
-def _draw_limits(network: Any, seed: int, speed_kmh: tuple[float, float]) -> dict[str, float]:
-    """Speed limit of every edge in m/s, drawn evenly within the scenario's range."""
-    low, high = (speed / 3.6 for speed in speed_kmh)
-    names = [edge.getID() for edge in _drivable(network)]
-    return {name: float(stream(seed, "speed limit", name).uniform(low, high)) for name in names}
-
-
-def _build_road_map(files: NetworkFiles, network: Any, limits: dict[str, float] | None) -> RoadMap:
-    edges = _drivable(network)
-    rows = {edge.getID(): row for row, edge in enumerate(edges)}
-    try:
-        return RoadMap.build(
-            list(rows),
-            [np.array(edge.getShape()) for edge in edges],
-            [sum(lane.getWidth() for lane in edge.getLanes()) for edge in edges],
-            speed_limits=[limits[name] for name in rows] if limits else [e.getSpeed() for e in edges],
-            successors=[_find_successors(edge, rows) for edge in edges],
-            junctions=_find_junctions(network),
-        )
-    except ValueError as error:
-        raise UserError(f"{files.source}: {error}") from None
-
-
-def _find_successors(edge: Any, rows: dict[str, int]) -> list[int]:
-    """Roads that a car can take next; turning round only where nothing else is left."""
-    found = [e for e in edge.getAllowedOutgoing(VEHICLE_CLASS) if e.getID() in rows]
-    forward = [e for e in found if e.getToNode() is not edge.getFromNode()]
-    return sorted(rows[e.getID()] for e in forward or found)
-
-
-def _find_junctions(network: Any) -> Floats:
-    """(J, 2) crossings of at least three streets; in a network without any, all nodes."""
-    nodes = sorted(network.getNodes(), key=lambda node: str(node.getID()))
-    crossings = [node for node in nodes if len(set(node.getNeighboringNodes())) >= 3]
-    return np.array([node.getCoord()[:2] for node in crossings or nodes], dtype=np.float64)
-
-
-def _roads_of_class(network: Any, road_map: RoadMap) -> Bools:
-    return np.array([network.getEdge(edge).allows(VEHICLE_CLASS) for edge in road_map.edge_ids])
 
 
 def _options(files: NetworkFiles, seed: int) -> list[str]:

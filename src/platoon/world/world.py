@@ -28,6 +28,7 @@ from platoon.physics.roads import RoadMap
 from platoon.scenario import Scenario
 from platoon.world.cohort import Arrival, Cohort
 from platoon.world.compute import Processors
+from platoon.world.engines import start_traffic
 from platoon.world.radio import Channel, place_rsus
 from platoon.world.sensing import Sensors
 from platoon.world.traffic import Traffic
@@ -48,10 +49,10 @@ class World:
         self,
         scenario: Scenario,
         scratch: Path,
-        start_traffic: Callable[[Scenario, Path], Traffic] | None = None,
+        start: Callable[[Scenario, Path], Traffic] | None = None,
     ) -> None:
         self._scenario = scenario
-        self._traffic = (start_traffic or _find_sumo())(scenario, scratch)
+        self._traffic = (start or start_traffic)(scenario, scratch)
         radio = scenario.radio
         self.road_map: RoadMap = self._traffic.road_map
         self.rsus: Floats = place_rsus(self.road_map, radio.rsus, radio.service_radius_m)
@@ -250,12 +251,3 @@ class World:
         cohort = self._cohort
         training = self.processors.joules(cohort.vehicle, cohort.cycles * share)
         return training + compute_transmit_joules(self._scenario.radio.vehicle_dbm, cohort.air / SECOND)
-
-
-def _find_sumo() -> Callable[[Scenario, Path], Traffic]:
-    """SUMO is imported only where it is used: it is large, and an extra of the package."""
-    try:
-        from platoon.world.sumo import start_sumo  # noqa: PLC0415
-    except ImportError as error:
-        raise UserError(f"SUMO is not installed ({error}); try: pip install 'platoon[sumo]'") from None
-    return start_sumo
