@@ -57,11 +57,20 @@ class Stress:
             (),
             (),
             (at["Registry"], at["Token"], publisher.address),
-            (at["Registry"], at["Escrow"], at["Stakes"], publisher.address, b"\x01" * 32, rules),
+            (
+                at["Registry"],
+                at["Escrow"],
+                at["Stakes"],
+                at["Plausibility"],
+                publisher.address,
+                b"\x01" * 32,
+                rules,
+            ),
             (at["Registry"], at["Training"], write_committee(CommitteeRules())),
             (at["Registry"], at["Token"], at["Checkpoint"], publisher.address, 700),
             (at["Registry"], at["Token"], at["Escrow"], at["Training"], 100_000),
             (at["Registry"], at["Training"], 600_000),
+            (at["Registry"], at["Training"], 300_000),
         )
         self.machine = Machine(7400)
         self.gas: dict[str, tuple[int, int]] = {}
@@ -91,6 +100,7 @@ class Stress:
         self.anchor(fleet)
         self.run(operator, "Registry", "bind", at["Admission"])
         self.move(operator, [simulated_account(3, "x", i) for i in range(256)])
+        self.suspect(fleet)
         self.play(fleet)
         many = [simulated_account(3, "y", i).address for i in range(MAX_UPDATES)]
         self.run(publisher, "Token", "transfer_many", many, [1] * MAX_UPDATES)
@@ -134,6 +144,16 @@ class Stress:
             self.servers[0], "Registry", "rotate", *self.set.decode_call(calls.rotate(rotations))[1]
         )
         assert rotated.values["count"] == 128
+
+    def suspect(self, fleet):
+        """The largest cluster: alleged by all, appealed by its last member, and lifted."""
+        members = [account.address for account in fleet[:64]]
+        for server in self.servers:
+            self.run(server, "Plausibility", "report", 1, 1, members, 50, 10**6, b"\x01" * 32)
+        self.run(fleet[63], "Plausibility", "appeal", 1)
+        for server in self.servers[:32]:
+            *_, last = self.run(server, "Plausibility", "review", 1, False, 50, 10**6, b"\x01" * 32)
+        assert (last.name, last.values["now"]) == ("Decided", (500_000,) * 64)
 
     def play(self, fleet):
         task = Domain(chain_id=7400, contract=self.set.addresses["Training"]).separator

@@ -41,6 +41,7 @@ FLEET = [account.address for account in (*VEHICLES, *SPARES)]
 SET = ContractSet(OPERATOR.address)
 SUPPLY = 1_000_000
 ATTESTED = 620_000
+FLAG_PENALTY = 300_000
 COMMITTEE = CommitteeRules(reward=1_000)
 STAKE = 999
 
@@ -82,11 +83,20 @@ class Pair:
             (),
             (),
             (at["Registry"], at["Token"], PUBLISHER.address),
-            (at["Registry"], at["Escrow"], at["Stakes"], PUBLISHER.address, b"\x01" * 32, write_rules(rules)),
+            (
+                at["Registry"],
+                at["Escrow"],
+                at["Stakes"],
+                at["Plausibility"],
+                PUBLISHER.address,
+                b"\x01" * 32,
+                write_rules(rules),
+            ),
             (at["Registry"], at["Training"], write_committee(committee)),
             (at["Registry"], at["Token"], at["Checkpoint"], PUBLISHER.address, committee.reward),
             (at["Registry"], at["Token"], at["Escrow"], at["Training"], share),
             (at["Registry"], at["Training"], ATTESTED),
+            (at["Registry"], at["Training"], FLAG_PENALTY),
         ]
         self.machine = Machine(CHAIN_ID)
         for i, arguments in enumerate(constructors):
@@ -136,6 +146,10 @@ class Pair:
             "balances": self.view("Token", "balances", holders),
             "stakes": self.view("Stakes", "stakes", [server.address for server in SERVERS]),
             "reputations": self.view("Training", "reputations", FLEET),
+            "cases": [
+                self.view("Plausibility", "case", number)
+                for number in range(1, self.view("Plausibility", "cases") + 1)
+            ],
             "admission": [
                 (
                     self.view("Admission", "trust", issuer.address),
@@ -162,6 +176,15 @@ class Pair:
         assert said["reputations"] == tuple(
             training.rules.start if account in retired else training.reputation(account) for account in FLEET
         )
+        assert said["cases"] == [
+            (
+                case.status,
+                case.round,
+                case.kind,
+                tuple((v + 1) << 32 | taken for v, taken in zip(case.vehicles, case.taken, strict=True)),
+            )
+            for case in model.plausibility.cases
+        ]
         assert said["admission"] == [
             (model.admission.trust.get(issuer.address, 0), (issuer.address, 1) in model.admission.used)
             for issuer in ISSUERS
@@ -189,6 +212,7 @@ def arbitrary_calls(draw: st.DrawFn) -> tuple[str, str, tuple[Any, ...]]:
     """Any public function with any arguments of the right types."""
     by_type = {
         "uint256": words,
+        "bool": st.booleans(),
         "int256": st.integers(-(2**255), 2**255 - 1),
         "address": accounts,
         "bytes32": digests,
@@ -232,6 +256,8 @@ def fitting_calls(draw: st.DrawFn, pair: Pair) -> tuple[Any, str, str, tuple[Any
         )
     if draw(st.integers(0, 4)) == 0:
         return draw(membership_calls(pair, server))
+    if draw(st.integers(0, 2)) == 0:
+        return draw(plausibility_calls(pair, server))
     step = draw(st.sampled_from(STEPS[training.open.phase]))
     arguments: list[Any] = [number]
     if step == "record":
@@ -246,6 +272,28 @@ def fitting_calls(draw: st.DrawFn, pair: Pair) -> tuple[Any, str, str, tuple[Any
     elif step == "vote":
         arguments.append(Digest(bytes([draw(st.sampled_from([2, 2, 2, 3]))]) * 32))
     return server, "Training", step, tuple(arguments)
+
+
+@st.composite
+def plausibility_calls(draw: st.DrawFn, pair: Pair, server: Any) -> tuple[Any, str, str, tuple[Any, ...]]:
+    """Allegations, appeals and second judgements: mostly of the same few vehicles, so that majorities form."""
+    fleet = [*VEHICLES, *SPARES]
+    step = draw(st.sampled_from(["report", "report", "appeal", "review", "review"]))
+    number = draw(st.integers(1, max(len(pair.model.plausibility.cases), 1)))
+    if step == "appeal":
+        return draw(st.sampled_from(fleet)), "Plausibility", step, (number,)
+    measures = (draw(st.integers(0, 50)), draw(ppm), draw(digests))
+    if step == "review":
+        return server, "Plausibility", step, (number, draw(st.booleans()), *measures)
+    members = draw(st.sampled_from([fleet[:2], fleet[:2], fleet[1:4], [VEHICLES[0], STRANGER], fleet[:1]]))
+    accused = sorted(account.address for account in members)
+    round_number = pair.model.training.open.round
+    return (
+        server,
+        "Plausibility",
+        step,
+        (round_number, draw(st.sampled_from([1, 1, 2, 3])), accused, *measures),
+    )
 
 
 @st.composite
@@ -363,6 +411,7 @@ LONG = [
     ("Escrow", "pay", lambda accounts: (accounts, [0] * len(accounts)), 128),
     ("Training", "score", lambda accounts: (1, bytes(32), [0] * len(accounts)), 17),
     ("Training", "record", lambda accounts: (1, [(a, bytes(32), 1, 27, 1, 1) for a in accounts]), 128),
+    ("Plausibility", "report", lambda accounts: (1, 1, accounts, 0, 0, bytes(32)), 64),
     ("Checkpoint", "anchor", lambda accounts: (1, 1, bytes(32), bytes(32), 0, accounts, []), 7),
     ("Checkpoint", "anchor", lambda accounts: (1, 1, bytes(32), bytes(32), 0, [], SEALS[: len(accounts)]), 7),
     ("Checkpoint", "report_fork", lambda accounts: (*FORK, SEALS[: len(accounts)]), 7),

@@ -52,7 +52,42 @@ def view_task(task: Json) -> Group:
         ),
         (_round_cells(row) for row in task["rounds"]),
     )
-    return Group(_facts(facts), Text(), servers, Text(), rounds)
+    parts: list[RenderableType] = [_facts(facts), Text(), servers, Text(), rounds]
+    if task["cases"]:
+        parts += [Text(), _view_cases(task["cases"])]
+    return Group(*parts)
+
+
+def _view_cases(cases: Sequence[Json]) -> Table:
+    """What was flagged as collusion or as one device behind several accounts, and what became of it."""
+    heading = (
+        "case",
+        "round",
+        "kind",
+        "vehicles",
+        "apart (m)",
+        "similarity",
+        "taken",
+        "appealed by",
+        "status",
+    )
+    return _table(
+        "plausibility",
+        (*heading, "upheld by", "lifted by"),
+        (
+            (
+                *(case["case"], case["round"], case["kind"], ", ".join(map(str, case["members"]))),
+                f"{case['apart_mm'] / 1000:.1f}",
+                *(_share(case["similarity"]), _share(max(case["taken"], default=0))),
+                *(case["appealed_by"], case["status"]),
+                *(
+                    ", ".join(s for s, vote in case["reviews"].items() if vote is way)
+                    for way in (True, False)
+                ),
+            )
+            for case in cases
+        ),
+    )
 
 
 def view_block(block: Json) -> Group:

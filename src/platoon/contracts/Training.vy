@@ -173,6 +173,7 @@ TASK: public(immutable(bytes32))  # the separator of this contract's EIP-712 dom
 REGISTRY: public(immutable(address))
 ESCROW: public(immutable(address))
 STAKES: public(immutable(address))
+PLAUSIBILITY: public(immutable(address))
 PUBLISHER: public(immutable(address))
 PARAMETERS: immutable(Parameters)
 
@@ -205,6 +206,7 @@ def __init__(
     registry: address,
     escrow: address,
     stakes: address,
+    plausibility: address,
     publisher: address,
     model: bytes32,
     parameters: Parameters,
@@ -228,6 +230,7 @@ def __init__(
     REGISTRY = registry
     ESCROW = escrow
     STAKES = stakes
+    PLAUSIBILITY = plausibility
     PUBLISHER = publisher
     PARAMETERS = parameters
     TASK = keccak256(abi_encode(DOMAIN_TYPEHASH, keccak256("platoon"), keccak256("1"), chain.id, self))
@@ -696,6 +699,20 @@ def settle(round: uint256):
     if conduct[0] | conduct[1] | conduct[2] | conduct[3] | conduct[4] != 0:
         extcall Stakes(STAKES).settle(round, conduct[0], conduct[1], conduct[2], conduct[3], conduct[4])
     log Settled(round=round, model=self.model, paid=paid)
+
+
+@external
+def correct(handle: uint256, start: uint256, move: int256) -> (uint256, uint256):
+    """
+    @notice Plausibility moves a vehicle's reputation, within [0, 10^6]; `start` is what the Registry says of it. Not
+        between the verdicts, which depend on reputations, and the settlement. Returns it before and after.
+    """
+    assert msg.sender == PLAUSIBILITY, "only the plausibility"
+    assert self.phase != JUDGED, "the verdicts are given"
+    before: uint256 = self._reputation(handle, start)
+    now: uint256 = convert(min(max(convert(before, int256) + move, 0), SIGNED_MILLION), uint256)
+    self.standing[handle] = (self.standing[handle] >> 32) << 32 | (now + 1)
+    return before, now
 
 
 @external

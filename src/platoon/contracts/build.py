@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-NAMES = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing", "Stakes", "Admission")
+NAMES = (
+    "Registry",
+    "Token",
+    "Escrow",
+    "Training",
+    "Checkpoint",
+    "Sealing",
+    "Stakes",
+    "Admission",
+    "Plausibility",
+)
 MODULES = ("medians", "seals", "sorting")
 """Sources that others import and that are not deployed by themselves."""
 

@@ -17,16 +17,27 @@ from platoon.records.abi import Arguments, Decode, compile_codec, compute_select
 from platoon.records.encoding import WORD, compute_contract_address, keccak
 from platoon.records.transactions import MAX_GAS, Call
 
-CONTRACTS = ("Registry", "Token", "Escrow", "Training", "Checkpoint", "Sealing", "Stakes", "Admission")
+CONTRACTS = (
+    "Registry",
+    "Token",
+    "Escrow",
+    "Training",
+    "Checkpoint",
+    "Sealing",
+    "Stakes",
+    "Admission",
+    "Plausibility",
+)
 """In the order of deployment."""
 
 _LINKS = {
     "Escrow": ("Registry", "Token"),
-    "Training": ("Registry", "Escrow", "Stakes"),
+    "Training": ("Registry", "Escrow", "Stakes", "Plausibility"),
     "Checkpoint": ("Registry", "Training"),
     "Sealing": ("Registry", "Token", "Checkpoint"),
     "Stakes": ("Registry", "Token", "Escrow", "Training"),
     "Admission": ("Registry", "Training"),
+    "Plausibility": ("Registry", "Training"),
 }
 """The contracts that a constructor's first arguments must name."""
 _DEPLOY_GAS = 6_000_000
@@ -38,14 +49,15 @@ _ELEMENT_GAS = {
     "transfer_many": (60_000, 0),
     "rotate": (100_000, 0),
     "admit_attested": (90_000, 0),
+    "report": (130_000, 0),
 }
 """Gas per element of a call's longest array, and per square of their number (a score's words hold eight scores
 each, and the first closes the recording): above the most costly case that was measured
 (``tests/ledger/test_contracts.py``)."""
-_WHOLE_GAS = {"judge": 25_000_000, "settle": 16_000_000, "admit_certified": 2_000_000}
+_WHOLE_GAS = {"judge": 25_000_000, "settle": 16_000_000, "admit_certified": 2_000_000, "review": 6_000_000}
 """Calls whose cost depends on the state (the round's updates, the edge servers), not on their arguments."""
-_MORE_GAS = {"admit_attested": 2_000_000}
-"""On top of the base: the times of all edge servers are compared."""
+_MORE_GAS = {"admit_attested": 2_000_000, "report": 2_000_000}
+"""On top of the base: what all edge servers have claimed is compared."""
 
 
 class Function(NamedTuple):

@@ -13,6 +13,7 @@ from platoon.errors import UserError, VerificationError
 from platoon.ledger.blocks import MAX_NUMBER, Block, Result, recover_sealers
 from platoon.ledger.chain_log import ChainLog
 from platoon.ledger.contracts import CONTRACTS, ContractSet, Event, compute_set_digest
+from platoon.ledger.history_cases import CaseBook
 from platoon.ledger.model import read_rules
 from platoon.ledger.model_registry import VEHICLE
 from platoon.ledger.model_stakes import REASONS, STEPS, unpack
@@ -72,10 +73,7 @@ def show_vehicle(path: Path, vehicle: str) -> Json:
         "address": _hex(history.vehicles[number]),
         "earlier_addresses": [_hex(account) for account in accounts[:-1]],
         "revoked": history.vehicles[number] in history.revoked,
-        "reputation": next(
-            (row["reputation_after"] for row in reversed(rounds) if row["reputation_after"] is not None),
-            history.start,
-        ),
+        "reputation": history.reputations.get(number, history.start),
         "paid": sum(row["reward"] or 0 for row in rounds),
         "rounds": rounds,
         "other_events": [event for account in accounts for event in history.mentions.get(account, [])],
@@ -137,6 +135,9 @@ class _History:
         """The vehicle of every account that is or was one's, in the order in which they were taken."""
         self.edge_servers: list[Address] = []
         self.revoked: set[Address] = set()
+        self.reputations: dict[int, int] = {}
+        """Of vehicles that were judged, admitted or flagged, ppm, by number."""
+        self._cases = CaseBook()
         self.mentions: dict[Address, list[Json]] = {}
         self.start = 0
         """Reputation of a newcomer."""
@@ -259,6 +260,11 @@ class _History:
         elif event.name in ("Deposited", "Returned"):
             change = values["amount"] if event.name == "Deposited" else -values["amount"]
             self._stakes[values["edge_server"]] = self._stakes.get(values["edge_server"], 0) + change
+        elif event.contract == "Plausibility":
+            seats = {address: i for i, address in enumerate(self.edge_servers)}
+            self.reputations |= self._cases.take(event, self.owners, seats)
+        elif event.name == "Admitted":
+            self.reputations[self.owners[values["vehicle"]]] = values["reputation"]
         elif event.contract in ("Training", "Stakes") and "round" in values:
             self._take_of_round(event, self._round(values["round"], height), height)
             return
@@ -277,7 +283,7 @@ class _History:
                     "event": event.name,
                     **self._show(values),
                 }
-                if event.name not in ("Registered", "Transfer"):
+                if event.name not in ("Registered", "Transfer", "Reported"):
                     self.mentions.setdefault(account, []).append(said)
 
     def _rotate(self, retired: Address, renewed: Address) -> None:
@@ -329,6 +335,7 @@ class _History:
             row.votes[values["edge_server"]] = values["digest"]
         elif event.name == "Standing":
             row.taken(values["vehicle"]).standing = values
+            self.reputations[self.owners[values["vehicle"]]] = values["now"]
         elif event.name == "Settled":
             row.model, row.paid = values["model"], values["paid"]
         elif event.name == "Named":
@@ -377,6 +384,7 @@ class _History:
             "transactions": self._transactions,
             "head": _hex(self._head),
             "rounds": [self._describe_round(row) for row in self.rounds.values()],
+            "cases": self._cases.describe(),
         }
 
     def _describe_round(self, row: _Round) -> Json:
@@ -459,8 +467,9 @@ def _refusal(reason: int) -> str:
 
 def _find_addresses(values: Json) -> Iterator[Address]:
     for value in values.values():
-        if isinstance(value, bytes) and len(value) == 20:
-            yield Address(value)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, bytes) and len(part) == 20:
+                yield Address(part)
 
 
 def _hex(value: bytes) -> str:

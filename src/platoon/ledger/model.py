@@ -12,6 +12,7 @@ from platoon.ledger.contracts import CONTRACTS, ContractSet, Event
 from platoon.ledger.model_accounts import Escrow, Token
 from platoon.ledger.model_admission import Admission
 from platoon.ledger.model_checkpoint import Checkpoint, Sealing
+from platoon.ledger.model_plausibility import Plausibility
 from platoon.ledger.model_registry import Registry, Rejected
 from platoon.ledger.model_stakes import Stakes
 from platoon.ledger.model_training import SettledRound, Training
@@ -71,7 +72,7 @@ class Model:
         """
         operator, addresses = contracts.operator, contracts.addresses
         given = dict(zip(CONTRACTS, constructors, strict=True))
-        publisher, initial, parameters = given["Training"][3:]
+        publisher, initial, parameters = given["Training"][4:]
         registry = Domain(chain_id=chain_id, contract=addresses["Registry"])
         self.registry = Registry(operator=operator, separator=registry.separator)
         self.token = Token(operator=operator)
@@ -97,6 +98,7 @@ class Model:
             registry=self.registry,
             escrow=self.escrow,
             stakes=self.stakes,
+            plausibility=addresses["Plausibility"],
             rules=read_rules(parameters),
             model=Digest(initial),
         )
@@ -121,6 +123,12 @@ class Model:
             training=self.training,
             attested=given["Admission"][2],
         )
+        self.plausibility = Plausibility(
+            address=addresses["Plausibility"],
+            penalty=given["Plausibility"][2],
+            registry=self.registry,
+            training=self.training,
+        )
         self._handlers = self._collect_handlers()
 
     def apply(self, sender: Address, contract: str, function: str, arguments: Sequence[Any]) -> Outcome:
@@ -139,7 +147,7 @@ class Model:
     def _collect_handlers(self) -> dict[tuple[str, str], Callable[..., list[Event]]]:
         token, escrow, training = self.token, self.escrow, self.training
         checkpoint, sealing, admission = self.checkpoint, self.sealing, self.admission
-        stakes = self.stakes
+        stakes, plausibility = self.stakes, self.plausibility
 
         def withdraw(sender: Address) -> list[Event]:
             return escrow.withdraw(sender, {training.address: training.closed})
@@ -172,6 +180,7 @@ class Model:
             ("Training", "judge"): training.judge,
             ("Training", "vote"): training.vote,
             ("Training", "settle"): training.settle,
+            ("Training", "correct"): training.refuse_correction,
             ("Training", "close"): training.close,
             ("Checkpoint", "anchor"): checkpoint.anchor,
             ("Checkpoint", "report_fork"): checkpoint.report_fork,
@@ -182,4 +191,7 @@ class Model:
             ("Admission", "distrust"): admission.distrust,
             ("Admission", "admit_certified"): admission.admit_certified,
             ("Admission", "admit_attested"): admission.admit_attested,
+            ("Plausibility", "report"): plausibility.report,
+            ("Plausibility", "appeal"): plausibility.appeal,
+            ("Plausibility", "review"): plausibility.review,
         }

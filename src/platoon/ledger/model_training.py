@@ -135,6 +135,7 @@ class Training:
     registry: Registry
     escrow: Escrow
     stakes: Stakes
+    plausibility: Address
     rules: Rules
     model: Digest
     closed: bool = False
@@ -292,6 +293,18 @@ class Training:
         standings = [_describe_standing(round_number, update) for update in updates]
         end = Event("Training", "Settled", {"round": round_number, "model": self.model, "paid": paid})
         return [*standings, *payments, *naming, end]
+
+    def correct(self, vehicle: int, move: int) -> tuple[int, int]:
+        """Plausibility moves a vehicle's reputation, within [0, 1]; before and after, ppm."""
+        before = self.reputations.get(vehicle, self.registry.starts.get(vehicle, self.rules.start))
+        now = min(max(before + move, 0), MILLION)
+        self.reputations[vehicle] = now
+        return before, now
+
+    def refuse_correction(self, sender: Address, handle: int, start: int, move: int) -> list[Event]:  # noqa: ARG002
+        """``correct`` as a transaction: whoever sends one is not the contract."""
+        require(sender == self.plausibility, "only the plausibility")
+        raise AssertionError("a contract sends no transaction")
 
     def close(self, sender: Address) -> list[Event]:
         """The publisher ends the task."""

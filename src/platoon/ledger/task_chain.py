@@ -19,6 +19,7 @@ from platoon.ledger.contracts import ContractSet, Event
 from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt
 from platoon.ledger.membership import Membership
 from platoon.ledger.model import read_committee, read_rules, write_rules
+from platoon.ledger.plausibility import Case, PlausibilityCalls, Status, read_case
 from platoon.ledger.task_setup import NO_STAKE, Participants, Stake, check_participants, sign_setup
 from platoon.nouns import (
     MILLION,
@@ -62,6 +63,8 @@ __all__ = [
 
 Connect = Callable[[EmbeddedLedger], Ledger]
 """Puts a network in front of a file's log (``platoon.ledger.rpc``); without, the log's own engine executes."""
+FLAG_PENALTY = 300_000
+"""What a flag takes from a reputation where nothing else is said, ppm: a newcomer falls below ``rho_min``."""
 _NOTHING = Tokens(0)
 _BEGINNING = Instant(0)
 _VIEW_BATCH = 1024
@@ -269,6 +272,7 @@ class TaskChain:
         self.rules = rules
         self.calls = Calls(contracts=ledger.contracts)
         self.membership = Membership(contracts=ledger.contracts)
+        self.plausibility = PlausibilityCalls(contracts=ledger.contracts)
         registry = ledger.contracts.addresses["Registry"]
         self.registry = Domain(chain_id=ledger.chain_id, contract=registry).separator
         """What changes of pseudonyms bind."""
@@ -313,6 +317,7 @@ class TaskChain:
         sealing: Tokens = _NOTHING,
         stake: Stake = NO_STAKE,
         attested: int = MILLION // 2,
+        flag_penalty: int = FLAG_PENALTY,
         at: Instant = _BEGINNING,
         connect: Connect | None = None,
     ) -> "TaskChain":
@@ -322,6 +327,7 @@ class TaskChain:
 
         Args:
             attested: what a newcomer starts with that an edge server admits by its attestation (eq. 13), ppm.
+            flag_penalty: what a plausibility flag takes from the reputation of each member of its cluster, ppm.
 
         Raises:
             ValueError: parameters out of bounds, or accounts that are not distinct.
@@ -336,6 +342,7 @@ class TaskChain:
             (model, write_rules(rules)),
             committee=committee or CommitteeRules(),
             attested=attested,
+            flag_penalty=flag_penalty,
             funds=(escrow, sealing),
             stake=stake,
             probes=probes,
@@ -389,7 +396,7 @@ class TaskChain:
         receipts = self.ledger.submit(transactions, at=at, round=round)
         self._last_round = round
         self._take([event for receipt in receipts for event in receipt.events])
-        if is_known:
+        if is_known and self._reputations_head is not None:
             self._reputations_head = self.ledger.head
         return receipts
 
@@ -454,6 +461,13 @@ class TaskChain:
     def conduct(self, round: int) -> tuple[Conduct, ...]:
         """What each edge server did in a settled round, by id: the last settled one, or the one before."""
         return self._conduct.rows(round)
+
+    def open_cases(self) -> tuple[Case, ...]:
+        """Clusters that are flagged or under appeal, by number."""
+        count = int(self._view("Plausibility", "cases")[0])
+        statuses = {number: self._view("Plausibility", "status", number)[0] for number in range(1, count + 1)}
+        undecided = [n for n, status in statuses.items() if status in (Status.FLAGGED, Status.APPEALED)]
+        return tuple(read_case(number, self._view("Plausibility", "case", number)) for number in undecided)
 
     def ground(self, vehicles: Sequence[Address]) -> Ground:
         """What the local blocks of the open round stand on; ``vehicles``: those whose updates they hold."""
@@ -540,6 +554,8 @@ class TaskChain:
             elif name == "Judged" and values["scorers"]:
                 for update in self._rounds[values["round"]].values():
                     update["evidence"] = values["evidence"]
+            elif name in ("Flagged", "Decided") and values["now"]:
+                self._refresh_reputations()
             elif name == "Anchored":
                 self._anchor(values)
             elif name == "Forked":
@@ -574,6 +590,16 @@ class TaskChain:
                 "reputation_before": reputation,
                 "probation": self._is_probation(reputation),
             }
+
+    def _refresh_reputations(self) -> None:
+        """A flag, or one that is lifted, has moved reputations: the open round's updates count by them."""
+        self._reputations_head = None
+        taken = self._rounds.get(self.round, {})
+        accounts = [self._vehicles[update["vehicle"]] for update in taken.values()]
+        reputations = self._view("Training", "reputations", accounts)[0]
+        for update, reputation in zip(taken.values(), reputations, strict=True):
+            update["reputation_before"] = reputation
+            update["probation"] = self._is_probation(reputation)
 
     def _anchor(self, values: dict[str, Any]) -> None:
         address, sealed = values["edge_server"], values["sealed"]

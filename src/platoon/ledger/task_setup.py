@@ -71,6 +71,7 @@ def sign_setup(
     *,
     committee: CommitteeRules,
     attested: int,
+    flag_penalty: int,
     funds: tuple[Tokens, Tokens],
     stake: Stake,
     probes: Sequence[Digest],
@@ -84,11 +85,12 @@ def sign_setup(
         (),
         (),
         (at["Registry"], at["Token"], publisher.address),
-        (at["Registry"], at["Escrow"], at["Stakes"], publisher.address, *training),
+        (at["Registry"], at["Escrow"], at["Stakes"], at["Plausibility"], publisher.address, *training),
         (at["Registry"], at["Training"], write_committee(committee)),
         (at["Registry"], at["Token"], at["Checkpoint"], publisher.address, committee.reward),
         (at["Registry"], at["Token"], at["Escrow"], at["Training"], stake.share),
         (at["Registry"], at["Training"], attested),
+        (at["Registry"], at["Training"], flag_penalty),
     )
     servers = [account.address for account in participants.edge_servers]
     fleet = participants.vehicles
