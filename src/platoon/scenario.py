@@ -178,6 +178,10 @@ class Twin(Section):
     utility_balance: Share = Field(0.5, description="alpha of eq. 10: link against compute")
     attestation_cycles: Positive = Field(5e8, description="C_test; far above the round trip, cycles")
     attestation_deadline_s: Positive = Field(1.0, description="an answer later than this fails, seconds")
+    compute_forecast: Literal["ar", "arima", "persistence"] = Field(
+        "ar",
+        description="capacity by batched autoregression, DTB-FL's ARIMA (an extra), or the last attestation",
+    )
     refine_every: Count = Field(10, description="rounds between re-fits (DTB-FL: 10)")
 
 

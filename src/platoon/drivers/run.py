@@ -157,7 +157,7 @@ def _machinery(scenario: Scenario, out: Path, meter: Meter, progress: Progress) 
             world = World(scenario, scratch)
             stack.callback(world.close)
             _require_coverage(scenario, world)
-            twin = Twin(scenario, world.road_map, world.rsus)
+            twin = Twin(scenario, world.road_map, world.rsus, world.processors.commercial)
         meter.report("start", pool.start_cpu_seconds)
         yield _Machinery(pool=pool, world=world, twin=twin, connect=connect)
 

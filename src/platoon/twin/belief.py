@@ -65,13 +65,13 @@ class Belief:
     card: Card
 
 
-def start_belief(vehicles: int, scene: Scene) -> Belief:
-    """Nothing measured, nothing learned."""
+def start_belief(vehicles: int, scene: Scene, commercial: Bools | None = None) -> Belief:
+    """Nothing measured, nothing learned. ``commercial`` (N,) are the registered types."""
     blind = _blind(vehicles, len(scene.rsus))
     nobody = np.zeros(vehicles)
     return Belief(
         tracks=start_tracks(vehicles),
-        capacity=start_capacity(vehicles),
+        capacity=start_capacity(vehicles, commercial),
         links=Links(residuals=start_map(scene), blend=start_blend()),
         now=blind,
         anchor=blind,

@@ -25,22 +25,23 @@ from platoon.nouns import (
     Ints,
     Measurements,
     Outcomes,
+    seconds,
 )
 from platoon.physics.compute import compute_training_cycles, compute_training_seconds
 from platoon.physics.roads import RoadMap
 from platoon.scenario import Scenario
+from platoon.twin import arima, finish, foresee
 from platoon.twin import card as cards
-from platoon.twin import finish, foresee
 from platoon.twin.belief import Announced, Belief, start_belief
 from platoon.twin.columns import from_columns, to_columns
-from platoon.twin.compute import apply_attestations, forecast_capacity
+from platoon.twin.compute import FORECASTS, apply_attestations, find_sigma, refine_capacity
 from platoon.twin.filter import advance
 from platoon.twin.finish import Job
 from platoon.twin.link import Scene
 from platoon.twin.places import foresee_projected
 from platoon.twin.study import apply_measurements
 
-FORMAT = 1
+FORMAT = 2
 """Of the saved folder."""
 TIME_GRID: Floats = np.array([0.0, 0.08, 0.2, 0.4, 0.7, 1.0])
 """Where in the horizon rates are forecast: closer together at first, when most uploads happen."""
@@ -51,11 +52,21 @@ __all__ = ["Job", "Twin"]
 class Twin:
     """Forecasts of the fleet of one scenario, learned from measurements on the way."""
 
-    def __init__(self, scenario: Scenario, road_map: RoadMap, rsus: Floats) -> None:
-        """``rsus`` (R, 2) metres. Reads the scenario's sizes and laws, never who is malicious."""
+    def __init__(
+        self, scenario: Scenario, road_map: RoadMap, rsus: Floats, commercial: Bools | None = None
+    ) -> None:
+        """``rsus`` (R, 2) metres. Reads the scenario's sizes and laws, never who is malicious.
+
+        ``commercial`` (N,) are the types that vehicles were registered with; all private without it.
+
+        Raises:
+            UserError: the scenario asks for an extra that is not installed.
+        """
+        if scenario.twin.compute_forecast == "arima":
+            arima.find_model()
         self._scenario = scenario
         self._scene = Scene(scenario.radio, road_map, np.asarray(rsus, dtype=np.float64))
-        self._belief = start_belief(scenario.fleet.vehicles, self._scene)
+        self._belief = start_belief(scenario.fleet.vehicles, self._scene, commercial)
 
     def observe(self, measurements: Measurements) -> None:
         """Take in what was measured at one instant; never earlier than the last.
@@ -71,7 +82,8 @@ class Twin:
 
     def attest(self, attestations: Attestations) -> None:
         """Take in the answers to one round of calibrated tasks."""
-        capacity = apply_attestations(self._belief.capacity, attestations)
+        forecast = FORECASTS[self._scenario.twin.compute_forecast]
+        capacity = apply_attestations(self._belief.capacity, attestations, forecast)
         self._belief = replace(self._belief, capacity=capacity)
 
     def forecast(self, job: Job, horizon: Duration, at: Instant) -> Forecasts:
@@ -115,7 +127,7 @@ class Twin:
     def learn(self, outcomes: Outcomes) -> None:
         """Take in what became of the cohort of the last forecast.
 
-        Every ``twin.refine_every`` rounds the finish forecast is fitted again (Algorithm 2, phase 6).
+        Every ``twin.refine_every`` rounds all that is fitted is fitted again (Algorithm 2, phase 6).
         """
         belief, rows = self._belief, outcomes.vehicles
         announced = belief.announced
@@ -125,9 +137,18 @@ class Twin:
         experience = finish.remember(
             belief.experience, announced.raw[rows], outcomes.arrived, announced.parts[rows], outcomes.seconds
         )
-        if outcomes.round % self._scenario.twin.refine_every == 0:
-            experience = finish.refine(experience)
         self._belief = replace(belief, card=card, experience=experience)
+        if outcomes.round % self._scenario.twin.refine_every == 0:
+            self._refine()
+
+    def _refine(self) -> None:
+        """Fit anew what is fitted on schedule."""
+        belief = self._belief
+        self._belief = replace(
+            belief,
+            experience=finish.refine(belief.experience),
+            capacity=refine_capacity(belief.capacity, self._scenario.twin.compute_forecast),
+        )
 
     def report_card(self) -> dict[str, float | None]:
         """How good its forecasts were: ``position_mae_m`` and ``link_mae_db`` 10 s ahead, ``finish_brier``."""
@@ -173,19 +194,20 @@ class Twin:
         """Cycles/s (N,), and the end of training (2, N) in seconds at the processor's nodes."""
         settings, capacity = self._scenario.compute, self._belief.capacity
         nominal_hz = sum(settings.ghz) / 2 * 1e9 * (1.0 - settings.load_mean)
-        cpu_hz, sigma = forecast_capacity(capacity, (at - capacity.last_at) / SECOND, nominal_hz)
+        begin = Instant(at + seconds(job.wait_s))
+        cpu_hz = FORECASTS[self._scenario.twin.compute_forecast](capacity, begin, nominal_hz)
         cycles = compute_training_cycles(job.samples, job.epochs, settings.cycles_per_sample)
-        slow_and_fast = cpu_hz * (1.0 + sigma * finish.CPU_NODES[:, None])
+        slow_and_fast = cpu_hz * (1.0 + find_sigma(capacity) * finish.CPU_NODES[:, None])
         return cpu_hz, job.wait_s + compute_training_seconds(cycles, slow_and_fast)
 
     def _announce(self, job: Job, seen: "_Seen", start: Floats, measured_rate: Floats) -> Announced:
         """The finish forecast from shared rates, those foreseen and ``measured_rate`` (N,)."""
         begin, horizon_s = start.mean(axis=0), float(seen.times[-1])
-        found, seconds = finish.expect_finish(
+        found, upload_s = finish.expect_finish(
             seen.times, seen.rate, seen.weights, start[:, seen.who], job.bits
         )
         raw, upload = np.zeros(len(begin)), np.maximum(horizon_s - begin, 0.0)
-        raw[seen.who], upload[seen.who] = found, seconds
+        raw[seen.who], upload[seen.who] = found, upload_s
         stays = foresee.would_finish(begin, measured_rate, job.bits, horizon_s)
         return Announced(
             raw=raw,

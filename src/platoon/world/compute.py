@@ -36,7 +36,7 @@ class Processors:
     clock_hz: Floats
     """(N,) the processor's clock."""
     commercial: Bools
-    """(N,) a commercial vehicle; a private one otherwise."""
+    """(N,) a commercial vehicle; a private one otherwise. The registration papers say so: the twin may know it."""
     claimed_hz: Floats
     """(N,) what vehicles say of themselves. Nothing may use it but tests that nothing uses it."""
 
