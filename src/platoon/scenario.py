@@ -127,7 +127,23 @@ class Radio(Section):
         "cqi", description="rate from SNR: CQI table, or eq. 1 as written"
     )
     rsu_height_m: Positive = Field(10.0, description="antenna height of an RSU, metres")
-    snr_sigma_db: float = Field(1.0, ge=0, description="noise of an SNR measurement, dB")
+    snr_sigma_db: float = Field(
+        1.0, ge=0, description="noise of RSRP and SINR measurements before they are rounded, dB"
+    )
+    arrival_sigma_ns: Positive = Field(
+        10.0, description="noise of an arrival time at an RSU, ns (research: 1 to 30)"
+    )
+    clock_sigma_ns: float = Field(
+        15.0, ge=0, description="spread of an RSU's clock, a random walk held by GPS, ns (10 to 30)"
+    )
+    clock_memory_s: Positive = Field(
+        300.0, description="time in which GPS pulls a clock back, seconds; larger is nearer a free walk"
+    )
+    reference_signals: bool = Field(
+        True, description="RSUs time each other's signals, so that their clocks' errors can be estimated"
+    )
+    range_sigma_m: Positive = Field(4.2, description="noise of a range by round trip, metres")
+    angle_sigma_deg: Positive = Field(2.0, description="noise of an angle of arrival, degrees")
 
 
 class Compute(Section):
@@ -174,7 +190,14 @@ class Round(Section):
 class Twin(Section):
     """The digital twin."""
 
-    position_sigma_m: Positive = Field(3.0, description="position measurement noise per axis, metres")
+    positioning: Literal["tdoa", "range_angle", "both", "position"] = Field(
+        "both",
+        description="what RSUs measure places by: arrival times at all that hear, range and angle at the "
+        "strongest, both, or a measured position",
+    )
+    position_sigma_m: Positive = Field(
+        3.0, description="noise of a measured position per axis, metres, for positioning = position"
+    )
     utility_balance: Share = Field(0.5, description="alpha of eq. 10: link against compute")
     attestation_cycles: Positive = Field(5e8, description="C_test; far above the round trip, cycles")
     attestation_deadline_s: Positive = Field(1.0, description="an answer later than this fails, seconds")

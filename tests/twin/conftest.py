@@ -52,7 +52,12 @@ class Town:
         self.road_map = build_town()
         self.rsus = np.array([[245.0, 245.0], [505.0, 505.0]])
         self.scenario = Scenario.from_table(
-            {"fleet": {"vehicles": self.vehicles}, "radio": {"rsus": 2}, "round": {"participants": 5}}
+            {
+                "fleet": {"vehicles": self.vehicles},
+                "radio": {"rsus": 2},
+                "round": {"participants": 5},
+                "twin": {"positioning": "position"},
+            }
             | self.settings
         )
         rng = stream(self.seed, "town")

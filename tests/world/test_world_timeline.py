@@ -177,7 +177,7 @@ def test_a_restored_world_goes_on_as_it_would_have(make_world: MakeWorld, tmp_pa
 
     def go_on() -> list[object]:
         world.start_training(VehicleId(0), 300, 9.6e6, world.now)
-        return [world.advance(Instant(seconds(17.3))), world.measure().position.tolist(), world.now]
+        return [world.advance(Instant(seconds(17.3))), world.measure().arrival_ns.tobytes(), world.now]
 
     expected = go_on()
     world.restore(tmp_path / "checkpoint")

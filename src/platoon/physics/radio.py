@@ -19,6 +19,8 @@ RateLaw = Literal["cqi", "shannon"]
 
 SPEED_OF_LIGHT = 3.0e8
 """m/s, as the standard rounds it for the breakpoint."""
+METRES_PER_NS = 0.299792458
+"""Light in a nanosecond, exactly: for times of flight."""
 VEHICLE_HEIGHT_M = 1.5
 SHADOW_SIGMA_LOS_DB = 4.0
 SHADOW_SIGMA_NLOS_DB = 7.82

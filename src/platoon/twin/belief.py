@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from platoon.nouns import Bools, Floats, Instant, Ints
+from platoon.scenario import Radio
 from platoon.twin.card import Card, start_card
+from platoon.twin.clocks import Clocks, start_clocks
 from platoon.twin.compute import Capacity, start_capacity
-from platoon.twin.filter import Tracks, start_tracks
+from platoon.twin.filter import Fixes, Tracks, start_fixes, start_tracks
 from platoon.twin.finish import Experience, start_experience
 from platoon.twin.link import Links, Scene, start_blend, start_map
 
@@ -53,6 +55,9 @@ class Belief:
     """The twin's whole state."""
 
     tracks: Tracks
+    clocks: Clocks
+    fixes: Fixes
+    """What the last measurements alone said of places."""
     capacity: Capacity
     links: Links
     now: Sight
@@ -65,12 +70,16 @@ class Belief:
     card: Card
 
 
-def start_belief(vehicles: int, scene: Scene, commercial: Bools | None = None) -> Belief:
+def start_belief(
+    vehicles: int, scene: Scene, radio: Radio, commercial: Bools | None = None
+) -> Belief:
     """Nothing measured, nothing learned. ``commercial`` (N,) are the registered types."""
     blind = _blind(vehicles, len(scene.rsus))
     nobody = np.zeros(vehicles)
     return Belief(
         tracks=start_tracks(vehicles),
+        clocks=start_clocks(radio, len(scene.rsus)),
+        fixes=start_fixes(vehicles),
         capacity=start_capacity(vehicles, commercial),
         links=Links(residuals=start_map(scene), blend=start_blend()),
         now=blind,
@@ -87,7 +96,7 @@ def start_belief(vehicles: int, scene: Scene, commercial: Bools | None = None) -
 def _blind(vehicles: int, rsus: int) -> Sight:
     unmeasured = np.full((vehicles, rsus), np.nan)
     return Sight(
-        at=Instant(0),
+        at=Instant(-1),
         heard=np.zeros(vehicles, dtype=bool),
         position=np.zeros((vehicles, 2)),
         rows=np.zeros(vehicles, dtype=np.int64),

@@ -92,6 +92,18 @@ COLUMNS = ("state", "covariance", "known", "fixed_at", "outliers")
 """Fields of ``Tracks`` with a row per vehicle."""
 
 
+def start_fixes(vehicles: int) -> Fixes:
+    """No fixes yet."""
+    nobody = np.zeros(vehicles, dtype=bool)
+    return Fixes(
+        usable=nobody,
+        whole=nobody,
+        position=np.full((vehicles, 2), np.nan),
+        covariance=np.broadcast_to(np.eye(2), (vehicles, 2, 2)).copy(),
+        gdop=np.full(vehicles, np.inf),
+    )
+
+
 def start_tracks(vehicles: int) -> Tracks:
     """Tracks of a fleet of which nothing is known yet."""
     return Tracks(

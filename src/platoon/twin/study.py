@@ -7,19 +7,35 @@ import numpy as np
 from platoon.nouns import SECOND, Floats, Instant, Measurements, seconds
 from platoon.twin import card as cards
 from platoon.twin.belief import Belief, Sight
-from platoon.twin.filter import Tracks, apply_fixes
+from platoon.twin.filter import Tracks, advance, apply_fixes
 from platoon.twin.foresee import find_best_measured, foresee_service
 from platoon.twin.link import Links, Scene, find_cell, learn_blend, learn_map
-from platoon.twin.localise import take_positions
+from platoon.twin.locator import Locator
 from platoon.twin.places import find_headings, foresee_projected
 
 
-def apply_measurements(
-    scene: Scene, belief: Belief, measurements: Measurements, position_sigma_m: float
-) -> Belief:
+def check_measurements(measurements: Measurements, vehicles: int, rsus: int) -> None:
+    """Raises ``ValueError`` where a column is not of this fleet and these RSUs."""
+    links, rows = (vehicles, rsus), (vehicles,)
+    shapes: dict[str, tuple[int, ...]] = {
+        "rsrp_dbm": links,
+        "sinr_db": links,
+        "cqi": links,
+        "arrival_ns": links,
+    }
+    shapes |= {"reference_ns": (rsus, rsus), "ranging_rsu": rows, "range_m": rows, "angle_rad": rows}
+    for name, shape in {**shapes, "position": (vehicles, 2)}.items():
+        found = getattr(measurements, name).shape
+        if found != shape:
+            raise ValueError(f"{name} of shape {found}; by vehicles and RSUs it is {shape}")
+
+
+def apply_measurements(scene: Scene, locator: Locator, belief: Belief, measurements: Measurements) -> Belief:
     """The belief after the measurements of one instant."""
-    fixes = take_positions(measurements.position, position_sigma_m)
-    tracks = apply_fixes(belief.tracks, measurements.at, fixes)
+    tracks = advance(belief.tracks, measurements.at)
+    clocks, fixes = locator.locate(belief.clocks, tracks, measurements)
+    tracks = apply_fixes(tracks, measurements.at, fixes)
+    belief = replace(belief, clocks=clocks, fixes=fixes)
     now = _look(scene, belief.links, tracks, measurements)
     belief = replace(belief, tracks=tracks, now=now, unstudied=(*belief.unstudied, now))
     belief = replace(belief, card=cards.mark(belief.card, now.at, now.heard, now.position, _best(scene, now)))

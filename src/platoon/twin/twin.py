@@ -38,10 +38,11 @@ from platoon.twin.compute import FORECASTS, apply_attestations, find_sigma, refi
 from platoon.twin.filter import advance
 from platoon.twin.finish import Job
 from platoon.twin.link import Scene
+from platoon.twin.locator import Locator
 from platoon.twin.places import foresee_projected
-from platoon.twin.study import apply_measurements
+from platoon.twin.study import apply_measurements, check_measurements
 
-FORMAT = 2
+FORMAT = 3
 """Of the saved folder."""
 TIME_GRID: Floats = np.array([0.0, 0.08, 0.2, 0.4, 0.7, 1.0])
 """Where in the horizon rates are forecast: closer together at first, when most uploads happen."""
@@ -66,19 +67,19 @@ class Twin:
             arima.find_model()
         self._scenario = scenario
         self._scene = Scene(scenario.radio, road_map, np.asarray(rsus, dtype=np.float64))
-        self._belief = start_belief(scenario.fleet.vehicles, self._scene, commercial)
+        self._belief = start_belief(scenario.fleet.vehicles, self._scene, scenario.radio, commercial)
+        self._locator = Locator(scenario, self._scene)
 
     def observe(self, measurements: Measurements) -> None:
-        """Take in what was measured at one instant; never earlier than the last.
+        """Take in what was measured at one instant. A second look at the same instant tells nothing new and is
+        passed over; values that are not finite were not measured.
 
         Raises:
-            ValueError: time runs backwards, or the rows and columns are not the fleet and the RSUs.
+            ValueError: time runs backwards, or a column's rows and columns are not the fleet and the RSUs.
         """
-        expected = (self._scenario.fleet.vehicles, len(self._scene.rsus))
-        if measurements.rsrp_dbm.shape != expected:
-            raise ValueError(f"RSRP of shape {measurements.rsrp_dbm.shape}; vehicles and RSUs are {expected}")
-        sigma_m = self._scenario.twin.position_sigma_m
-        self._belief = apply_measurements(self._scene, self._belief, measurements, sigma_m)
+        check_measurements(measurements, self._scenario.fleet.vehicles, len(self._scene.rsus))
+        if measurements.at != self._belief.now.at:
+            self._belief = apply_measurements(self._scene, self._locator, self._belief, measurements)
 
     def attest(self, attestations: Attestations) -> None:
         """Take in the answers to one round of calibrated tasks."""

@@ -12,6 +12,8 @@ import numpy as np
 from platoon.nouns import SECOND, Attestations, Bools, Floats, Instant, Measurements
 from platoon.physics.compute import compute_training_seconds
 from platoon.physics.radio import (
+    METRES_PER_NS,
+    VEHICLE_HEIGHT_M,
     compute_cqi,
     compute_subcarrier_noise_dbm,
     quantise_rsrp_dbm,
@@ -19,11 +21,14 @@ from platoon.physics.radio import (
 )
 from platoon.rng import stream
 from platoon.scenario import Scenario
+from platoon.world.clocks import Clocks
 from platoon.world.compute import Processors
 from platoon.world.radio import Channel
 
 HEARING_SNR_DB = -16.7
 """A known sounding signal is still measured 10 dB below the least SNR for data (correlation gain)."""
+SENT_WITHIN_NS = 1e6
+"""A vehicle's own clock is this far off at most: nothing may rely on when it sent."""
 ROUND_TRIP_S = 0.010
 """Mean round trip between edge server and vehicle, seconds."""
 JITTER_S = 0.002
@@ -37,25 +42,76 @@ class Sensors:
 
     def __init__(self, scenario: Scenario, channel: Channel, processors: Processors) -> None:
         self._scenario, self._channel, self._processors = scenario, channel, processors
+        radio = scenario.radio
+        self._clocks = Clocks(radio.rsus, radio.clock_sigma_ns, radio.clock_memory_s, scenario.seed)
+        self._rise_m = radio.rsu_height_m - VEHICLE_HEIGHT_M
         self._noise_dbm = compute_subcarrier_noise_dbm(scenario.radio.noise_figure_db)
 
     def measure(self, at: Instant, positions: Floats, present: Bools) -> Measurements:
         """What every RSU measures of the vehicles that it hears, with noise, in the steps of the standards."""
-        radio, twin, seed = self._scenario.radio, self._scenario.twin, self._scenario.seed
+        radio = self._scenario.radio
         truth = self._channel.snr_db(positions)
         near = self._channel.distances(positions) <= radio.hearing_radius_m
         heard: Bools = near & (truth >= HEARING_SNR_DB) & present[:, None]
-        noise = stream(seed, "snr measurement", at).normal(0.0, radio.snr_sigma_db, truth.shape)
+        noise = self._draw("snr measurement", at, radio.snr_sigma_db, truth.shape)
         measured = np.where(heard, truth + noise, np.nan)
-        error = stream(seed, "position measurement", at).normal(0.0, twin.position_sigma_m, positions.shape)
         sinr = quantise_sinr_db(measured)
-        return replace(
+        signals = replace(
             Measurements.nothing(at, *truth.shape),
             rsrp_dbm=quantise_rsrp_dbm(measured + self._noise_dbm),
             sinr_db=sinr,
             cqi=compute_cqi(sinr),
-            position=np.where(np.isfinite(sinr).any(axis=1, keepdims=True), positions + error, np.nan),
         )
+        return self._locate(signals, positions)
+
+    def _locate(self, signals: Measurements, positions: Floats) -> Measurements:
+        """The signals' measurements, and what places are found by: ``twin.positioning`` says which."""
+        kind = self._scenario.twin.positioning
+        if kind == "position":
+            return self._measure_positions(signals, positions)
+        if kind != "tdoa":
+            signals = self._measure_ranges(signals, positions)
+        return signals if kind == "range_angle" else self._measure_arrivals(signals, positions)
+
+    def _measure_positions(self, signals: Measurements, positions: Floats) -> Measurements:
+        sigma = self._scenario.twin.position_sigma_m
+        error = self._draw("position measurement", signals.at, sigma, positions.shape)
+        return replace(signals, position=np.where(signals.heard[:, None], positions + error, np.nan))
+
+    def _measure_ranges(self, signals: Measurements, positions: Floats) -> Measurements:
+        """Round trip and angle at the strongest RSU."""
+        radio, shape = self._scenario.radio, (len(positions),)
+        strongest = np.argmax(np.nan_to_num(signals.rsrp_dbm, nan=-np.inf), axis=1)
+        away = positions - self._channel.rsus[strongest]
+        slant = np.hypot(np.hypot(*away.T), self._rise_m)
+        noise = self._draw("range measurement", signals.at, radio.range_sigma_m, shape)
+        turn = self._draw("angle measurement", signals.at, np.radians(radio.angle_sigma_deg), shape)
+        angle = np.arctan2(away[:, 1], away[:, 0]) + turn
+        return replace(
+            signals,
+            ranging_rsu=np.where(signals.heard, strongest, -1),
+            range_m=np.where(signals.heard, slant + noise, np.nan),
+            angle_rad=np.where(signals.heard, np.mod(angle + np.pi, 2.0 * np.pi) - np.pi, np.nan),
+        )
+
+    def _measure_arrivals(self, signals: Measurements, positions: Floats) -> Measurements:
+        """Arrival times by the clocks of the RSUs, and of their reference signals among themselves."""
+        radio, at, rsus = self._scenario.radio, signals.at, self._channel.rsus
+        clocks = self._clocks.compute_ns(at)
+        flight = np.hypot(self._channel.distances(positions), self._rise_m) / METRES_PER_NS
+        sent = stream(self._scenario.seed, "time of sending", at).uniform(0.0, SENT_WITHIN_NS, len(positions))
+        noise = self._draw("arrival measurement", at, radio.arrival_sigma_ns, flight.shape)
+        arrival = np.where(np.isfinite(signals.rsrp_dbm), sent[:, None] + flight + clocks + noise, np.nan)
+        if not radio.reference_signals:
+            return replace(signals, arrival_ns=arrival)
+        apart = self._channel.distances(rsus)
+        jitter = self._draw("reference measurement", at, radio.arrival_sigma_ns, apart.shape)
+        heard = (apart <= radio.hearing_radius_m) & ~np.eye(len(rsus), dtype=np.bool_)
+        timed = apart / METRES_PER_NS + clocks[None, :] - clocks[:, None] + jitter
+        return replace(signals, arrival_ns=arrival, reference_ns=np.where(heard, timed, np.nan))
+
+    def _draw(self, purpose: str, at: Instant, sigma: float, shape: tuple[int, ...]) -> Floats:
+        return stream(self._scenario.seed, purpose, at).normal(0.0, sigma, shape)
 
     def attest(self, at: Instant, asked: Bools) -> Attestations:
         """Time the calibrated task on the vehicles in ``asked``: cycles over time, round trip subtracted."""
