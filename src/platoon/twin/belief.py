@@ -70,9 +70,7 @@ class Belief:
     card: Card
 
 
-def start_belief(
-    vehicles: int, scene: Scene, radio: Radio, commercial: Bools | None = None
-) -> Belief:
+def start_belief(vehicles: int, scene: Scene, radio: Radio, commercial: Bools | None = None) -> Belief:
     """Nothing measured, nothing learned. ``commercial`` (N,) are the registered types."""
     blind = _blind(vehicles, len(scene.rsus))
     nobody = np.zeros(vehicles)
