@@ -13,6 +13,7 @@ from platoon.records.signing import Account, sign_update, simulated_account
 
 ESCROW = Tokens(100_000_000)
 STAKE = Stake(tokens=Tokens(1_000_000), share=300_000)
+NOTHING = Tokens(0)
 RULES = Rules(pool=10_000_000)
 FIRST_MODEL = Digest(b"\x01" * 32)
 NEXT_MODEL = Digest(b"\x02" * 32)
@@ -30,6 +31,7 @@ class Town:
         escrow: Tokens = ESCROW,
         fleet: int = 6,
         chain_id: int = 7400,
+        purse: Tokens = NOTHING,
         connect: Connect | None = None,
     ) -> None:
         self.path = folder / "ledger.sqlite"
@@ -53,6 +55,7 @@ class Town:
             rules=rules,
             model=FIRST_MODEL,
             escrow=escrow,
+            purse=purse,
             probes=[Digest(bytes([7 + i]) * 32) for i in range(servers)],
             stake=STAKE,
         )

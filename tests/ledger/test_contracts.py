@@ -5,6 +5,7 @@ from importlib import resources
 import pytest
 
 from platoon.contracts.build import NAMES, render_artefact
+from platoon.ledger.agreement_calls import AgreementCalls
 from platoon.ledger.contracts import CONTRACTS, ContractSet, compute_gas_limit, load_artefact
 from platoon.ledger.evm import Machine
 from platoon.ledger.membership import Membership
@@ -12,6 +13,16 @@ from platoon.ledger.model import write_committee, write_rules
 from platoon.ledger.task_chain import Calls
 from platoon.nouns import Digest, Instant
 from platoon.records.abi import Arguments
+from platoon.records.agreements import (
+    MOST_OPINIONS,
+    Opinion,
+    Payment,
+    Signed,
+    TaskRequest,
+    TaskResponse,
+    compute_agreement_digest,
+    sign_agreement,
+)
 from platoon.records.certificates import issue_certificate
 from platoon.records.committee import CommitteeRules
 from platoon.records.encoding import compute_contract_address, keccak
@@ -71,6 +82,7 @@ class Stress:
             (at["Registry"], at["Token"], at["Escrow"], at["Training"], 100_000),
             (at["Registry"], at["Training"], 600_000),
             (at["Registry"], at["Training"], 300_000),
+            (at["Registry"], at["Token"], at["Escrow"], at["Sealing"], publisher.address),
         )
         self.machine = Machine(7400)
         self.gas: dict[str, tuple[int, int]] = {}
@@ -102,6 +114,7 @@ class Stress:
         self.move(operator, [simulated_account(3, "x", i) for i in range(256)])
         self.suspect(fleet)
         self.play(fleet)
+        self.agree(publisher, fleet)
         many = [simulated_account(3, "y", i).address for i in range(MAX_UPDATES)]
         self.run(publisher, "Token", "transfer_many", many, [1] * MAX_UPDATES)
 
@@ -111,6 +124,59 @@ class Stress:
         assert result.ok, (name, result.error)
         self.gas[name] = max(self.gas.get(name, (0, 0)), (result.gas, call.gas))
         return [self.set.decode_log(log) for log in result.logs]
+
+    def agree(self, publisher, fleet):
+        """Every edge server joins, each a little later; all vehicles answer at once, at length."""
+        calls, at = AgreementCalls(contracts=self.set), self.set.addresses
+        separator = Domain(chain_id=7400, contract=at["Registry"]).separator
+        request = TaskRequest(
+            publisher=publisher.address,
+            content=Digest(b"\x07" * 32),
+            vehicles=10,
+            samples=300,
+            cycles=10**6,
+            deadline=Instant(10**6),
+            budget=10**9,
+            serial=1,
+        )
+        name = compute_agreement_digest(separator, request)
+        opinions = tuple(
+            Opinion(subject=subject, reputation=10**6)
+            for subject in sorted(server.address for server in self.servers[:MOST_OPINIONS])
+        )
+        signed = [
+            TaskResponse(
+                request=name,
+                vehicle=vehicle.address,
+                clock=2**60,
+                samples=2**60,
+                rate=2**60,
+                opinions=opinions,
+            )
+            for vehicle in fleet
+        ]
+        order = Payment(
+            request=name, payer=publisher.address, receiver=fleet[0].address, amount=1, round=1, serial=2
+        )
+
+        def send(server, call):
+            function, arguments = self.set.decode_call(call)
+            return self.run(server, function.contract, function.name, *arguments)
+
+        def sign(account, agreement):
+            return Signed(agreement=agreement, signature=sign_agreement(account, separator, agreement))
+
+        self.run(publisher, "Token", "approve", at["Agreements"], 10**9)
+        send(self.servers[0], calls.publish(Instant(1), sign(publisher, request)))
+        for i, server in enumerate(self.servers):
+            send(server, calls.join(Instant(1 + i), name))
+            self.run(server, "Agreements", "respond", 1 + i, [], [])
+        (whole,) = calls.respond(
+            Instant(100), [sign(vehicle, one) for vehicle, one in zip(fleet, signed, strict=True)]
+        )
+        events = send(self.servers[63], whole)
+        assert [event.name for event in events] == ["Responded"] * MAX_UPDATES
+        send(self.servers[63], calls.pay_order(Instant(100), sign(publisher, order)))
 
     def move(self, operator, newcomers):
         """Newcomers come in by every door, each edge server a little later than the one before, and rotate."""
@@ -240,7 +306,16 @@ def test_the_largest_round_stays_within_every_gas_limit(stress):
         "transfer_many",
         "deposit",
     }
-    assert set(stress.gas) >= {"rotate", "admit_certified", "admit_attested", "trust_issuers"}
+    assert set(stress.gas) >= {
+        "publish",
+        "join",
+        "respond",
+        "pay_order",
+        "rotate",
+        "admit_certified",
+        "admit_attested",
+        "trust_issuers",
+    }
 
 
 def test_contracts_are_small_enough_to_deploy_anywhere(stress):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from platoon.ledger.agreement_calls import AgreementCalls
 from platoon.ledger.contracts import CONTRACTS, ContractSet, load_artefact
 from platoon.ledger.evm import Machine
 from platoon.ledger.membership import Membership
@@ -18,6 +19,14 @@ from platoon.ledger.model import Model, write_committee, write_rules
 from platoon.ledger.model_registry import RETIRED, Rejected
 from platoon.ledger.model_training import Phase
 from platoon.nouns import Digest, Instant
+from platoon.records.agreements import (
+    Opinion,
+    Signed,
+    TaskRequest,
+    TaskResponse,
+    sign_agreement,
+)
+from platoon.records.agreements import Payment as Order
 from platoon.records.certificates import issue_certificate
 from platoon.records.committee import CommitteeRules
 from platoon.records.identity import sign_rotation
@@ -97,6 +106,7 @@ class Pair:
             (at["Registry"], at["Token"], at["Escrow"], at["Training"], share),
             (at["Registry"], at["Training"], ATTESTED),
             (at["Registry"], at["Training"], FLAG_PENALTY),
+            (at["Registry"], at["Token"], at["Escrow"], at["Sealing"], PUBLISHER.address),
         ]
         self.machine = Machine(CHAIN_ID)
         for i, arguments in enumerate(constructors):
@@ -110,6 +120,7 @@ class Pair:
         self.both(OPERATOR, "Escrow", "bind", bound)
         self.both(OPERATOR, "Registry", "bind", at["Admission"])
         self.both(OPERATOR, "Admission", "trust_issuers", HOME, [ISSUERS[0].address])
+        self.both(PUBLISHER, "Token", "approve", at["Agreements"], SUPPLY // 2)
         self.both(PUBLISHER, "Token", "approve", at["Escrow"], SUPPLY)
         self.both(PUBLISHER, "Escrow", "fund", SUPPLY // 10)
         for server in SERVERS:
@@ -157,6 +168,8 @@ class Pair:
                 )
                 for issuer in ISSUERS
             ],
+            "agreed": [self.view("Agreements", name) for name in ("request", "spent", "responses", "joined")],
+            "answered": self.view("Agreements", "answered", range(1, 9)),
             "members": self.view("Registry", "members"),
             "tips": self.view("Checkpoint", "tips", [server.address for server in SERVERS]),
             "forked": [self.view("Checkpoint", "forked", server.address) for server in SERVERS],
@@ -194,6 +207,14 @@ class Pair:
         assert (said["final"], said["closed"]) == (training.open.final, training.closed)
         assert said["model"] == (training.open.model or training.model)
         self.compare_local_chains(said)
+        agreements, seats = model.agreements, model.registry.seats
+        assert said["agreed"] == [
+            agreements.request or bytes(32),
+            agreements.spent,
+            len(agreements.answered),
+            sum(1 << seats[server] for server in agreements.joined),
+        ]
+        assert said["answered"] == tuple(number in agreements.answered for number in range(8))
 
     def compare_local_chains(self, said: dict[str, Any]) -> None:
         """The tips of the local chains are the model's."""
@@ -258,6 +279,8 @@ def fitting_calls(draw: st.DrawFn, pair: Pair) -> tuple[Any, str, str, tuple[Any
         return draw(membership_calls(pair, server))
     if draw(st.integers(0, 2)) == 0:
         return draw(plausibility_calls(pair, server))
+    if draw(st.integers(0, 3)) == 0:
+        return draw(agreement_calls(pair, server))
     step = draw(st.sampled_from(STEPS[training.open.phase]))
     arguments: list[Any] = [number]
     if step == "record":
@@ -332,6 +355,66 @@ def membership_calls(draw: st.DrawFn, pair: Pair, server: Any) -> tuple[Any, str
     return OPERATOR, "Admission", kind, (ISSUERS[0].address,)
 
 
+@st.composite
+def agreement_calls(draw: st.DrawFn, pair: Pair, server: Any) -> tuple[Any, str, str, tuple[Any, ...]]:
+    """Requests, responses, orders of payment: mostly genuine, and mostly of what is open."""
+    separator, calls = pair.model.registry.separator, AgreementCalls(contracts=SET)
+    asked = TaskRequest(
+        publisher=PUBLISHER.address,
+        content=Digest(b"\x07" * 32),
+        vehicles=draw(st.integers(0, 3)),
+        samples=draw(st.sampled_from([0, 1])),
+        cycles=1,
+        deadline=Instant(draw(st.integers(5, 9))),
+        budget=draw(tokens),
+        serial=draw(st.integers(0, 2)),
+    )
+    name = pair.model.agreements.request or draw(digests)
+    at = Instant(draw(st.integers(0, 9)))
+
+    def sign(author: Any, agreement: Any) -> Any:
+        forger = draw(st.sampled_from([author] * 7 + [STRANGER]))
+        return Signed(agreement=agreement, signature=sign_agreement(forger, separator, agreement))
+
+    kind = draw(st.sampled_from(["publish", "join", "respond", "pay"]))
+    if kind == "publish":
+        made = calls.publish(at, sign(PUBLISHER, asked))
+    elif kind == "join":
+        made = calls.join(at, name)
+    elif kind == "respond":
+        fleet = draw(st.lists(st.sampled_from([*VEHICLES, *SPARES, STRANGER]), max_size=3))
+        made = calls.respond(at, [sign(vehicle, draw(responses(name, vehicle))) for vehicle in fleet])
+        made = made[0] if made else SET.call("Agreements", "respond", at, [], [])
+    else:
+        order = Order(
+            request=name,
+            payer=PUBLISHER.address,
+            receiver=draw(accounts),
+            amount=draw(tokens),
+            round=draw(st.integers(0, 3)),
+            serial=draw(st.integers(0, 4)),
+        )
+        made = calls.pay_order(at, sign(PUBLISHER, order))
+    return server, "Agreements", SET.decode_call(made)[0].name, SET.decode_call(made)[1]
+
+
+@st.composite
+def responses(draw: st.DrawFn, name: Digest, vehicle: Any) -> TaskResponse:
+    """What a vehicle may answer, in order or not."""
+    opinion = st.builds(Opinion, subject=accounts, reputation=ppm)
+    opinions = draw(st.lists(opinion, max_size=5))
+    if draw(st.booleans()):
+        opinions = sorted({each.subject: each for each in opinions}.values(), key=lambda each: each.subject)
+    return TaskResponse(
+        request=name,
+        vehicle=vehicle.address,
+        clock=1,
+        samples=draw(st.integers(0, 2)),
+        rate=1,
+        opinions=tuple(opinions),
+    )
+
+
 STEPS = {
     Phase.RECORDING: ["record", "record", "record", "score", "judge"],
     Phase.SCORING: ["score", "score", "judge"],
@@ -401,7 +484,14 @@ def test_contracts_and_model_agree_over_whole_rounds(rules, data):
 
 SEALS = [(27, 1, 1)] * 8
 FORK = (SERVERS[0].address, 1, 1, bytes(32), bytes(32), 0)
+OFFER = bytes(32)
 CLAIM = (VEHICLES[0].address, bytes(32), 1, 0, 0)
+
+
+def answers(fleet: list[bytes]) -> list[tuple[Any, ...]]:
+    return [(vehicle, 1, 1, 1, 0, 27, 1, 1) for vehicle in fleet]
+
+
 LONG = [
     ("Registry", "register", lambda accounts: (2, accounts), 256),
     ("Registry", "rotate", lambda accounts: ([(a, a, 27, 1, 1, 27, 1, 1) for a in accounts],), 128),
@@ -409,6 +499,8 @@ LONG = [
     ("Admission", "admit_attested", lambda accounts: (1, accounts), 256),
     ("Token", "transfer_many", lambda accounts: (accounts, [0] * len(accounts)), 128),
     ("Escrow", "pay", lambda accounts: (accounts, [0] * len(accounts)), 128),
+    ("Agreements", "respond", lambda accounts: (1, [(OFFER, *a) for a in answers(accounts)], []), 128),
+    ("Agreements", "respond", lambda accounts: (1, [], [(a, 1) for a in accounts]), 512),
     ("Training", "score", lambda accounts: (1, bytes(32), [0] * len(accounts)), 17),
     ("Training", "record", lambda accounts: (1, [(a, bytes(32), 1, 27, 1, 1) for a in accounts]), 128),
     ("Plausibility", "report", lambda accounts: (1, 1, accounts, 0, 0, bytes(32)), 64),

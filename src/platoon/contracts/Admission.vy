@@ -8,12 +8,13 @@
     operator sets to rho_min. A certificate comes from an edge server of another task chain, which the operator of this
     one has come to trust; edge servers of this one carry it here.
 
-    Certificates expire by time, and there is no clock here: every caller says what time it has. The time of the
-    contract is the latest that more than a third of the active edge servers have reached. So no tolerated number of
-    lying ones can run it ahead (and have everybody's certificates expire), nor hold it back by claiming an early time.
+    Certificates expire by time, which callers say and clocks.vy holds to the order of things.
 """
 
-MAX_EDGE_SERVERS: constant(uint256) = 64
+import clocks
+
+initializes: clocks
+
 MAX_ISSUERS: constant(uint256) = 64
 BATCH: constant(uint256) = 256
 MILLION: constant(uint256) = 10**6
@@ -30,7 +31,6 @@ CERTIFICATE_TYPEHASH: constant(bytes32) = keccak256(
 
 interface Registry:
     def vehicle(account: address) -> (uint256, uint256): view
-    def edge_server(account: address) -> (uint256, uint256): view
     def begin(account: address, reputation: uint256): nonpayable
 
 interface Training:
@@ -70,7 +70,6 @@ ATTESTED: public(immutable(uint256))
 trust: public(HashMap[address, uint256])
 chain_of: HashMap[address, bytes32]  # the task whose edge server an issuer is
 used: HashMap[address, HashMap[uint256, bool]]  # serials, by issuer
-times: uint256[MAX_EDGE_SERVERS]  # by seat: the latest that an edge server claimed
 
 
 @deploy
@@ -106,43 +105,6 @@ def distrust(issuer: address):
     assert self.trust[issuer] == TRUSTED, "not trusted"
     self.trust[issuer] = REVOKED
     log Distrusted(issuer=issuer)
-
-
-@internal
-@view
-def _now(active: uint256) -> uint256:
-    """
-    @notice The latest time that more than a third of the active edge servers have reached.
-    """
-    times: DynArray[uint256, MAX_EDGE_SERVERS] = []
-    for seat: uint256 in range(MAX_EDGE_SERVERS):
-        if (active >> seat) & 1 == 1:
-            times.append(self.times[seat])
-    latest: uint256 = 0
-    for time: uint256 in times:
-        if time <= latest:
-            continue
-        reached: uint256 = 0
-        for other: uint256 in times:
-            if other >= time:
-                reached += 1
-        if 3 * reached > len(times):
-            latest = time
-    return latest
-
-
-@internal
-def _enter(at: uint256) -> uint256:
-    """
-    @notice Takes the caller's time, which never runs backwards; the time that a certificate is held against.
-    """
-    seat: uint256 = 0
-    active: uint256 = 0
-    seat, active = staticcall Registry(REGISTRY).edge_server(msg.sender)
-    assert at <= MAX_NUMBER, "time out of bounds"
-    assert at >= self.times[seat], "time runs backwards"
-    self.times[seat] = at
-    return max(at, self._now(active))
 
 
 @internal
@@ -183,7 +145,7 @@ def admit_certified(at: uint256, certificate: Certificate):
     """
     @notice A newcomer starts with the reputation that its certificate says. `at`: the caller's time, in microseconds.
     """
-    now: uint256 = self._enter(at)
+    now: uint256 = clocks.enter(REGISTRY, at)
     trust: uint256 = self.trust[certificate.issuer]
     assert trust != UNKNOWN, "unknown issuer"
     assert trust == TRUSTED, "revoked issuer"
@@ -212,7 +174,7 @@ def admit_attested(at: uint256, vehicles: DynArray[address, BATCH]):
     """
     @notice Newcomers that passed this edge server's compute attestation start at ATTESTED.
     """
-    self._enter(at)
+    clocks.enter(REGISTRY, at)
     for vehicle: address in vehicles:
         self._check_newcomer(vehicle)
         extcall Registry(REGISTRY).begin(vehicle, ATTESTED)
@@ -233,7 +195,4 @@ def time_of(edge_server: address) -> uint256:
     """
     @notice The latest time that an edge server that takes part has claimed.
     """
-    seat: uint256 = 0
-    active: uint256 = 0
-    seat, active = staticcall Registry(REGISTRY).edge_server(edge_server)
-    return self.times[seat]
+    return clocks.time_of(REGISTRY, edge_server)

@@ -19,8 +19,9 @@ NAMES = (
     "Stakes",
     "Admission",
     "Plausibility",
+    "Agreements",
 )
-MODULES = ("medians", "seals", "sorting")
+MODULES = ("clocks", "medians", "seals", "sorting")
 """Sources that others import and that are not deployed by themselves."""
 
 

@@ -27,6 +27,7 @@ CONTRACTS = (
     "Stakes",
     "Admission",
     "Plausibility",
+    "Agreements",
 )
 """In the order of deployment."""
 
@@ -38,6 +39,7 @@ _LINKS = {
     "Stakes": ("Registry", "Token", "Escrow", "Training"),
     "Admission": ("Registry", "Training"),
     "Plausibility": ("Registry", "Training"),
+    "Agreements": ("Registry", "Token", "Escrow", "Sealing"),
 }
 """The contracts that a constructor's first arguments must name."""
 _DEPLOY_GAS = 6_000_000
@@ -54,7 +56,16 @@ _ELEMENT_GAS = {
 """Gas per element of a call's longest array, and per square of their number (a score's words hold eight scores
 each, and the first closes the recording): above the most costly case that was measured
 (``tests/ledger/test_contracts.py``)."""
-_WHOLE_GAS = {"judge": 25_000_000, "settle": 16_000_000, "admit_certified": 2_000_000, "review": 6_000_000}
+_WHOLE_GAS = {
+    "judge": 25_000_000,
+    "settle": 16_000_000,
+    "admit_certified": 2_000_000,
+    "review": 6_000_000,
+    "publish": 2_000_000,
+    "join": 2_000_000,
+    "respond": 12_000_000,
+    "pay_order": 2_000_000,
+}
 """Calls whose cost depends on the state (the round's updates, the edge servers), not on their arguments."""
 _MORE_GAS = {"admit_attested": 2_000_000, "report": 2_000_000}
 """On top of the base: what all edge servers have claimed is compared."""

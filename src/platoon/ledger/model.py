@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from platoon.ledger.contracts import CONTRACTS, ContractSet, Event
 from platoon.ledger.model_accounts import Escrow, Token
 from platoon.ledger.model_admission import Admission
+from platoon.ledger.model_agreements import Agreements
 from platoon.ledger.model_checkpoint import Checkpoint, Sealing
+from platoon.ledger.model_clocks import Clocks
 from platoon.ledger.model_plausibility import Plausibility
 from platoon.ledger.model_registry import Registry, Rejected
 from platoon.ledger.model_stakes import Stakes
@@ -121,6 +123,7 @@ class Model:
             address=addresses["Admission"],
             registry=self.registry,
             training=self.training,
+            clocks=Clocks(registry=self.registry),
             attested=given["Admission"][2],
         )
         self.plausibility = Plausibility(
@@ -128,6 +131,14 @@ class Model:
             penalty=given["Plausibility"][2],
             registry=self.registry,
             training=self.training,
+        )
+        self.agreements = Agreements(
+            address=addresses["Agreements"],
+            publisher=given["Agreements"][4],
+            purses=(addresses["Escrow"], addresses["Sealing"]),
+            registry=self.registry,
+            token=self.token,
+            clocks=Clocks(registry=self.registry),
         )
         self._handlers = self._collect_handlers()
 
@@ -147,7 +158,7 @@ class Model:
     def _collect_handlers(self) -> dict[tuple[str, str], Callable[..., list[Event]]]:
         token, escrow, training = self.token, self.escrow, self.training
         checkpoint, sealing, admission = self.checkpoint, self.sealing, self.admission
-        stakes, plausibility = self.stakes, self.plausibility
+        stakes, plausibility, agreements = self.stakes, self.plausibility, self.agreements
 
         def withdraw(sender: Address) -> list[Event]:
             return escrow.withdraw(sender, {training.address: training.closed})
@@ -194,4 +205,8 @@ class Model:
             ("Plausibility", "report"): plausibility.report,
             ("Plausibility", "appeal"): plausibility.appeal,
             ("Plausibility", "review"): plausibility.review,
+            ("Agreements", "publish"): agreements.publish,
+            ("Agreements", "join"): agreements.join,
+            ("Agreements", "respond"): agreements.respond,
+            ("Agreements", "pay_order"): agreements.pay_order,
         }

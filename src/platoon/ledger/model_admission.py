@@ -9,13 +9,12 @@ from enum import IntEnum
 from typing import Any
 
 from platoon.ledger.contracts import Event
+from platoon.ledger.model_clocks import MAX_NUMBER, Clocks
 from platoon.ledger.model_registry import NO_ACCOUNT, VEHICLE, Registry, is_signed_by, require
 from platoon.ledger.model_training import Training
 from platoon.nouns import MILLION, Address, Digest
 from platoon.records.certificates import compute_certificate_digest
 from platoon.records.encoding import EMPTY_DIGEST
-
-_MAX_NUMBER = 2**63 - 1
 
 
 class Trust(IntEnum):
@@ -34,6 +33,7 @@ class Admission:
     address: Address
     registry: Registry
     training: Training
+    clocks: Clocks
     attested: int
     """Reputation of a newcomer that passed the attestation, ppm."""
     trust: dict[Address, Trust] = field(default_factory=dict)
@@ -41,8 +41,6 @@ class Admission:
     """The task whose edge server each issuer is."""
     used: set[tuple[Address, int]] = field(default_factory=set)
     """Serials of certificates that were taken, by issuer."""
-    times: dict[Address, int] = field(default_factory=dict)
-    """The latest time that each edge server claimed, microseconds."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.attested <= MILLION:
@@ -69,14 +67,14 @@ class Admission:
 
     def admit_certified(self, sender: Address, at: int, certificate: tuple[Any, ...]) -> list[Event]:
         """A newcomer brings a certificate."""
-        times = self._enter(sender, at)
+        now, times = self.clocks.enter(sender, at)
         task, issuer, vehicle, reputation, round_number, expiry, serial, v, r, s = certificate
         trust = self.trust.get(issuer, Trust.UNKNOWN)
         require(trust is not Trust.UNKNOWN, "unknown issuer")
         require(trust is Trust.TRUSTED, "revoked issuer")
         require(self.tasks[issuer] == task, "issuer of another task")
         require(reputation <= MILLION, "reputation out of bounds")
-        require(max(round_number, expiry, serial) <= _MAX_NUMBER, "number out of bounds")
+        require(max(round_number, expiry, serial) <= MAX_NUMBER, "number out of bounds")
         digest = compute_certificate_digest(
             task=task,
             issuer=issuer,
@@ -87,38 +85,26 @@ class Admission:
             serial=serial,
         )
         require(is_signed_by(digest, issuer, v, r, s), "bad signature")
-        require(max(at, self._now(times)) < expiry, "expired")
+        require(now < expiry, "expired")
         require((issuer, serial) not in self.used, "used before")
         self._check_newcomer(vehicle)
         self.registry.begin(self.address, vehicle, reputation)
-        self.times = times
+        self.clocks.times = times
         self.used.add((issuer, serial))
         return [_admitted(vehicle, sender, reputation, issuer, serial)]
 
     def admit_attested(self, sender: Address, at: int, vehicles: Sequence[Address]) -> list[Event]:
         """Newcomers passed the attestation of an edge server."""
         require(len(vehicles) <= 256, "reverted")
-        times = self._enter(sender, at)
+        _, times = self.clocks.enter(sender, at)
         for i, vehicle in enumerate(vehicles):
             self._check_newcomer(vehicle)
             require(vehicle not in vehicles[:i], "admitted before")
             require(self.registry.admission == self.address, "only the admission")
         for vehicle in vehicles:
             self.registry.begin(self.address, vehicle, self.attested)
-        self.times = times
+        self.clocks.times = times
         return [_admitted(vehicle, sender, self.attested, NO_ACCOUNT, 0) for vehicle in vehicles]
-
-    def _enter(self, sender: Address, at: int) -> dict[Address, int]:
-        """The edge servers' times with the caller's."""
-        self.registry.require_edge_server(sender)
-        require(at <= _MAX_NUMBER, "time out of bounds")
-        require(at >= self.times.get(sender, 0), "time runs backwards")
-        return {**self.times, sender: at}
-
-    def _now(self, times: dict[Address, int]) -> int:
-        """The latest time that more than a third of the active edge servers have reached."""
-        claimed = sorted((times.get(server, 0) for server in self.registry.active), reverse=True)
-        return claimed[len(claimed) // 3]
 
     def _check_newcomer(self, vehicle: Address) -> None:
         registry = self.registry

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from platoon.ledger.agreement_calls import AgreementCalls
 from platoon.ledger.blocks import Result
 from platoon.ledger.conduct import Conduct, ConductBook
 from platoon.ledger.contracts import ContractSet, Event
@@ -24,6 +25,7 @@ from platoon.ledger.task_setup import NO_STAKE, Participants, Stake, check_parti
 from platoon.nouns import (
     MILLION,
     Address,
+    Bools,
     Digest,
     EdgeServerId,
     Instant,
@@ -273,6 +275,7 @@ class TaskChain:
         self.calls = Calls(contracts=ledger.contracts)
         self.membership = Membership(contracts=ledger.contracts)
         self.plausibility = PlausibilityCalls(contracts=ledger.contracts)
+        self.agreements = AgreementCalls(contracts=ledger.contracts)
         registry = ledger.contracts.addresses["Registry"]
         self.registry = Domain(chain_id=ledger.chain_id, contract=registry).separator
         """What changes of pseudonyms bind."""
@@ -295,6 +298,7 @@ class TaskChain:
         self._described: dict[int, tuple[RecordedUpdate, ...]] = {}
         self._conduct = ConductBook(self._seats, self._read_stakes)
         self._read_pseudonyms()
+        self._answered = self._read_answers()
         self._last_round = 0
         self._reputations: Ints = np.empty(0, dtype=np.int64)
         self._reputations_head: Digest | None = None
@@ -311,10 +315,11 @@ class TaskChain:
         participants: Participants,
         rules: Rules,
         model: Digest,
-        escrow: Tokens,
+        escrow: Tokens = _NOTHING,
         probes: Sequence[Digest],
         committee: CommitteeRules | None = None,
         sealing: Tokens = _NOTHING,
+        purse: Tokens = _NOTHING,
         stake: Stake = NO_STAKE,
         attested: int = MILLION // 2,
         flag_penalty: int = FLAG_PENALTY,
@@ -322,17 +327,19 @@ class TaskChain:
         connect: Connect | None = None,
     ) -> "TaskChain":
         """Set a task up in a new file: contracts, registrations, escrow, stakes, committed probe sets (one per edge
-        server, none where nothing is scored). ``sealing``: the budget for local blocks, beside the escrow. Nothing
-        is durable before the first ``commit``.
+        server, none where nothing is scored). Nothing is durable before the first ``commit``.
 
         Args:
+            escrow: what the publisher pays in at once, without a request.
+            sealing: the same for the budget of local blocks.
+            purse: what the publisher has beside that, to be paid by its orders (``agreements``).
             attested: what a newcomer starts with that an edge server admits by its attestation (eq. 13), ppm.
             flag_penalty: what a plausibility flag takes from the reputation of each member of its cluster, ppm.
 
         Raises:
             ValueError: parameters out of bounds, or accounts that are not distinct.
         """
-        check_participants(participants, Tokens(escrow + sealing), stake)
+        check_participants(participants, Tokens(escrow + sealing + purse), stake)
         if probes and len(probes) != len(participants.edge_servers):
             raise ValueError(f"{len(probes)} probe sets for {len(participants.edge_servers)} edge servers")
         log = EmbeddedLedger.create(path, chain_id=chain_id, sealers=participants.edge_servers)
@@ -344,6 +351,7 @@ class TaskChain:
             attested=attested,
             flag_penalty=flag_penalty,
             funds=(escrow, sealing),
+            purse=purse,
             stake=stake,
             probes=probes,
             chain_id=chain_id,
@@ -439,6 +447,15 @@ class TaskChain:
             self._reputations_head = self.ledger.head
         return self._reputations.copy()
 
+    def answered(self) -> Bools:
+        """(N,) whether each vehicle has answered the task's request, under whatever account."""
+        return self._answered.copy()
+
+    @property
+    def publisher(self) -> Address:
+        """Whose task this is."""
+        return Address(self._view("Agreements", "PUBLISHER")[0])
+
     def balances(self) -> Ints:
         """(N,) what the account holds that each vehicle uses now, 10^-6 token.
 
@@ -521,6 +538,12 @@ class TaskChain:
             Address(new) if any(new) else old for old, new in zip(self._vehicles, renewed, strict=True)
         )
 
+    def _read_answers(self) -> Bools:
+        handles = range(1, len(self._vehicles) + 1)
+        batches = [handles[i : i + _VIEW_BATCH] for i in range(0, len(handles), _VIEW_BATCH)]
+        said = [is_there for batch in batches for is_there in self._view("Agreements", "answered", batch)[0]]
+        return np.array(said, dtype=np.bool_)
+
     def _id(self, account: Address) -> VehicleId:
         """The vehicle whose account this is, or was."""
         if account not in self._ids:
@@ -563,6 +586,8 @@ class TaskChain:
                 self._tips[values["edge_server"]] = replace(tip, forked=True)
             elif name == "Standing":
                 self._take_standing(values)
+            elif name == "Responded":
+                self._answered[self._id(values["vehicle"])] = True
 
     def _take_standing(self, values: dict[str, Any]) -> None:
         update = self._rounds[values["round"]][values["vehicle"]]

@@ -73,11 +73,16 @@ def sign_setup(
     attested: int,
     flag_penalty: int,
     funds: tuple[Tokens, Tokens],
+    purse: Tokens,
     stake: Stake,
     probes: Sequence[Digest],
     chain_id: int,
 ) -> list[bytes]:
-    """The signed transactions of the first block: a task chain as all participants agree to it."""
+    """The signed transactions of the first block: a task chain as all participants agree to it.
+
+    ``funds``: what the publisher puts into the escrow and the budget of local blocks at once; ``purse``: what its
+    orders may be paid from.
+    """
     operator, publisher = participants.operator, participants.publisher
     contracts = ContractSet(operator.address)
     at = contracts.addresses
@@ -91,6 +96,7 @@ def sign_setup(
         (at["Registry"], at["Token"], at["Escrow"], at["Training"], stake.share),
         (at["Registry"], at["Training"], attested),
         (at["Registry"], at["Training"], flag_penalty),
+        (at["Registry"], at["Token"], at["Escrow"], at["Sealing"], publisher.address),
     )
     servers = [account.address for account in participants.edge_servers]
     fleet = participants.vehicles
@@ -102,7 +108,7 @@ def sign_setup(
             contracts.call("Registry", "register", VEHICLE, fleet[i : i + _BATCH])
             for i in range(0, len(fleet), _BATCH)
         ),
-        contracts.call("Token", "mint", publisher.address, sum(funds)),
+        contracts.call("Token", "mint", publisher.address, sum(funds) + purse),
         *(contracts.call("Token", "mint", server, stake.tokens) for server in servers if stake.tokens),
         contracts.call("Token", "close_minting"),
         contracts.call("Escrow", "bind", at["Training"]),
@@ -115,7 +121,10 @@ def sign_setup(
             contracts.call("Token", "approve", at[name], amount),
             contracts.call(name, "fund", amount),
         )
+        if amount
     ]
+    if purse:
+        funding.append(contracts.call("Token", "approve", at["Agreements"], purse))
     signed = [
         sign_transaction(operator, call, nonce=i, chain_id=chain_id) for i, call in enumerate(operations)
     ]

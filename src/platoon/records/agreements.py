@@ -7,6 +7,7 @@ what is wrong with one, or None. Whether the signer has the role that it acts in
 """
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from platoon.nouns import MILLION, Address, Digest, Instant
 from platoon.records.encoding import compute_content_digest, encode_word, keccak
@@ -25,6 +26,8 @@ _PAYMENT_TYPE = keccak(
     b"Payment(bytes32 request,address payer,address receiver,uint64 amount,uint64 round,uint64 serial)"
 )
 _MAX_NUMBER = 2**63 - 1
+MOST_OPINIONS = 4
+"""In one response: what a contract takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,16 @@ class Payment:
 
 
 Agreement = TaskRequest | TaskResponse | Payment
+Kind = TypeVar("Kind", TaskRequest, TaskResponse, Payment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed(Generic[Kind]):
+    """An agreement as it travels."""
+
+    agreement: Kind
+    signature: bytes
+    """65 bytes, of the publisher, the vehicle or the payer that it names."""
 
 
 def compute_agreement_digest(separator: Digest, agreement: Agreement) -> Digest:
@@ -152,14 +165,21 @@ def check_response(
         return "answers another request"
     if response.samples < request.samples:
         return f"offers {response.samples} samples, {request.samples} are needed"
+    fault = _find_opinion_fault(response)
+    return fault or _check_signer(separator, response, response.vehicle, signature)
+
+
+def _find_opinion_fault(response: TaskResponse) -> str | None:
     subjects = [opinion.subject for opinion in response.opinions]
+    if len(subjects) > MOST_OPINIONS:
+        return f"{len(subjects)} opinions, {MOST_OPINIONS} are taken"
     if subjects != sorted(set(subjects)):
         return "opinions not ascending"
     if response.vehicle in subjects:
         return "an opinion of itself"
     if any(not 0 <= opinion.reputation <= MILLION for opinion in response.opinions):
         return "reputation out of bounds"
-    return _check_signer(separator, response, response.vehicle, signature)
+    return None
 
 
 def check_payment(separator: Digest, payment: Payment, signature: bytes, request: TaskRequest) -> str | None:
