@@ -8,15 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.rng import stream
-from platoon.twin import finish, places
+from platoon.twin import finish, foresee, places
 
-WEIGHTS = places.WEIGHTS[:, None]
+NODES = 15
+WEIGHTS = np.full((NODES, 1), 1 / NODES)
 TIMES = np.array([0.0, 1.0, 2.0, 4.0, 7.0, 10.0])
 
 
 def steady(rate):
     """The same rate (N,) at all times and nodes."""
-    shape = (len(TIMES), len(places.NODES), len(finish.LINK_NODES), len(rate))
+    shape = (len(TIMES), NODES, len(rate))
     return np.broadcast_to(np.asarray(rate, dtype=float), shape).copy()
 
 
@@ -26,7 +27,7 @@ def start(*seconds):
 
 def test_nodes_are_those_of_gauss_and_hermite():
     for nodes, weights in (
-        (finish.LINK_NODES, finish.LINK_WEIGHTS),
+        (foresee.LINK_NODES, foresee.LINK_WEIGHTS),
         (places.NODES, places.WEIGHTS),
     ):
         expected_nodes, expected_weights = np.polynomial.hermite_e.hermegauss(len(nodes))
@@ -67,14 +68,18 @@ def test_upload_waits_for_coverage():
     begin=st.floats(0.0, 15.0),
     later=st.floats(0.0, 15.0),
 )
-def test_probability_falls_with_bits_and_with_a_later_start(seed, bits, more, begin, later):
+def test_probability_falls_with_bits_and_a_later_start_and_rises_with_the_horizon(
+    seed, bits, more, begin, later
+):
     rng = stream(seed, "rates")
-    rate = rng.uniform(0, 8e7, (6, 3, 5, 4)) * (rng.random((6, 3, 5, 4)) < 0.6)
+    rate = rng.uniform(0, 8e7, (6, NODES, 4)) * (rng.random((6, NODES, 4)) < 0.6)
     begins = np.full((2, 4), begin)
     easy, upload = finish.expect_finish(TIMES, rate, WEIGHTS, begins, bits)
     large, _ = finish.expect_finish(TIMES, rate, WEIGHTS, begins, bits * more)
     late, _ = finish.expect_finish(TIMES, rate, WEIGHTS, begins + later, bits)
+    soon, _ = finish.expect_finish(TIMES[:4], rate[:4], WEIGHTS, begins, bits)
     assert ((easy >= 0) & (easy <= 1)).all()
+    assert (soon <= easy + 1e-12).all()
     assert (large <= easy + 1e-12).all()
     assert (late <= easy + 1e-12).all()
     assert ((upload >= 0) & (upload <= 10.0 + 1e-9)).all()

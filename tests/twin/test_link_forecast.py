@@ -63,17 +63,76 @@ def test_the_order_of_measurements_within_an_instant_does_not_matter(scene):
 
 def test_present_deviation_fades_with_distance(scene):
     links = Links(residuals=link.start_map(scene), blend=link.start_blend())
-    row, deviation = np.array([50]), np.array([[8.0, np.nan]])
+    row = np.argmax(scene.prior.max(axis=1))
+    best = int(scene.prior[row].argmax())
+    deviation = np.where(np.arange(2) == best, 8.0, np.nan)[None]
     left, sigma = [], []
     for moved in (0.0, 8.0, 20.0, 100.0):
-        snr, error = link.forecast_snr(scene, links, deviation, row, np.array([moved]))
-        left.append(snr[0, 0] - scene.prior[50, 0])
-        sigma.append(error[0, 0])
-        assert snr[0, 1] == scene.prior[50, 1]
+        snr, error = link.forecast_best(scene, links, deviation, np.array([row]), np.array([moved]))
+        left.append(snr[0] - scene.prior[row, best])
+        sigma.append(error[0])
     assert 7.0 < left[0] <= 8.0
     assert left == sorted(left, reverse=True)
     assert left[-1] < 0.2
     assert sigma == sorted(sigma)
+
+
+def forecast_plainly(scene, links, deviation, row, moved):
+    """The best RSU of one node, RSU by RSU: by map and present nearby, by the map beyond."""
+    weight, sigma = link.carry(links.blend, link.find_cell(scene, links.residuals, row[None], moved[None]))
+    level = np.where(scene.in_service[row], scene.prior[row] + links.residuals.mean[row], -np.inf)
+    with_present = level + weight[0] * np.nan_to_num(deviation)
+    best = int(np.argmax(with_present if moved <= link.NEARBY_M else level))
+    return with_present[best], sigma[0][best]
+
+
+def test_the_best_rsu_of_many_nodes_equals_the_plain_way(make_town):
+    scene = make_town(settings={"radio": {"rsus": 2, "service_radius_m": 450.0}}).twin._scene
+    rng = stream(8, "nodes")
+    residuals, blend = link.start_map(scene), link.start_blend()
+    for _ in range(5):
+        rows = rng.integers(len(scene.prior), size=60)
+        residuals = link.learn_map(residuals, scene, rows, rng.normal(0, 8, (60, 2)))
+    cell = link.find_cell(scene, residuals, rows, rng.uniform(0, 60, 60))
+    then = rng.normal(0, 6, (60, 2))
+    links = Links(residuals=residuals, blend=link.learn_blend(blend, cell, then, 0.5 * then))
+    rows, moved = rng.integers(len(scene.prior), size=(3, 4, 9)), rng.uniform(0, 60, (3, 4, 9))
+    deviation = np.where(rng.random((9, 2)) < 0.8, rng.normal(0, 7, (9, 2)), np.nan)
+    snr, sigma = link.forecast_best(scene, links, deviation, rows, moved)
+    assert np.isinf(snr).any()
+    for place in np.ndindex(rows.shape):
+        plain = forecast_plainly(scene, links, deviation[place[2]], rows[place], moved[place])
+        assert snr[place] == pytest.approx(plain[0])
+        assert np.isinf(snr[place]) or sigma[place] == pytest.approx(plain[1])
+
+
+def test_the_table_of_mean_rates_is_their_mean(scene):
+    rng = stream(9, "rates")
+    snr, sigma = rng.uniform(-25, 40, 300), rng.uniform(0, 12, 300)
+    draws = snr + sigma * rng.standard_normal((20_000, 300))
+    mean = foresee.rate_of(scene, draws).mean(axis=0)
+    assert np.abs(scene.expect_rate(snr, sigma) - mean).max() < 0.03 * foresee.rate_of(scene, np.array(60.0))
+    assert scene.expect_rate(np.array(-np.inf), np.array(16.0)) == 0.0
+
+
+def test_many_places_take_a_link_quantile_each_and_few_take_five():
+    assert foresee.QUANTILES.mean() == pytest.approx(0.0, abs=1e-12)
+    assert np.sort(foresee.QUANTILES)[[0, -1]] == pytest.approx([-1.534, 1.534], abs=1e-3)
+
+
+@pytest.mark.parametrize("places", [1, 3, 16])
+def test_rates_keep_the_weight_of_every_place(scene, places):
+    rng = stream(10, "weights")
+    weights = rng.dirichlet(np.ones(places), 4).T
+    shape = (2, places, 4)
+    service = foresee.Service(
+        snr_db=rng.uniform(-20, 30, shape), lasting_db=np.full(shape, 2.0), passing_db=np.full(shape, 5.0)
+    )
+    rate, spread = foresee.foresee_rates(scene, service, weights)
+    assert spread.sum(axis=0) == pytest.approx(np.ones(4))
+    plain = scene.expect_rate(service.snr_db, np.full(shape, np.hypot(2.0, 5.0)))
+    mean, expected = (rate * spread).sum(axis=1), (plain * weights).sum(axis=1)
+    assert mean == pytest.approx(expected, rel=0.25, abs=3e6)
 
 
 def test_the_blend_learns_that_deviations_last(scene):

@@ -12,6 +12,7 @@ from platoon.twin.compute import Capacity, start_capacity
 from platoon.twin.filter import Fixes, Tracks, start_fixes, start_tracks
 from platoon.twin.finish import Experience, start_experience
 from platoon.twin.link import Links, Scene, start_blend, start_map
+from platoon.twin.watch import Watch, start_watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Sight:
 class Announced:
     """The last finish forecast, kept until the round's outcomes are known. Rows are vehicles (N)."""
 
+    at: Instant
     raw: Floats
     """(N,) probability before recalibration."""
     probability: Floats
@@ -67,6 +69,7 @@ class Belief:
     """Measured since; the residual map does not hold them yet."""
     announced: Announced
     experience: Experience
+    watch: Watch
     card: Card
 
 
@@ -84,9 +87,10 @@ def start_belief(vehicles: int, scene: Scene, radio: Radio, commercial: Bools | 
         anchor=blind,
         unstudied=(),
         announced=Announced(
-            raw=nobody, probability=nobody, persistence=nobody, parts=np.zeros((vehicles, 2))
+            at=Instant(0), raw=nobody, probability=nobody, persistence=nobody, parts=np.zeros((vehicles, 2))
         ),
         experience=start_experience(),
+        watch=start_watch(),
         card=start_card(),
     )
 

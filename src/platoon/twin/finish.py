@@ -14,20 +14,13 @@ import numpy as np
 
 from platoon.nouns import Bools, Floats
 
-LINK_NODES: Floats = np.array(
-    [-2.856970013872806, -1.355626179974266, 0.0, 1.355626179974266, 2.856970013872806]
-)
-"""Gauss-Hermite nodes of a standard normal (5 points; numpy.polynomial.hermite_e)."""
-LINK_WEIGHTS: Floats = np.array(
-    [0.011257411327720693, 0.222075922005613, 0.5333333333333332, 0.222075922005613, 0.011257411327720693]
-)
 CPU_NODES: Floats = np.array([-1.0, 1.0])
 """Gauss-Hermite nodes with 2 points, for the processor."""
 SOFTNESS = 0.3
 """Logistic width in log(deliverable bits / bits): what the grid of nodes cannot resolve."""
 FEWEST_OUTCOMES = 20
 """Outcomes before the first refit."""
-MEMORY = 600
+MEMORY = 2_000
 """Outcomes that are remembered: the latest."""
 RIDGE = 10.0
 """Outcomes that "as it stands" counts for in a refit."""
@@ -85,23 +78,22 @@ def expect_finish(
 ) -> tuple[Floats, Floats]:
     """Probability (N,) that ``bits`` are through by ``times[-1]``, and expected upload seconds (N,) if so.
 
-    ``times`` (T,) seconds from 0, ascending; ``rate`` (T, P, L, N) bit/s at place and link nodes, taken as linear
-    in between; ``weights`` (P, N) of the places' paths; ``start_s`` (C, N) end of computation at the processor's
-    nodes. The probability falls as ``bits`` or ``start_s`` grow.
+    ``times`` (T,) seconds, ascending, from before any start; ``rate`` (T, Q, N) bit/s at the nodes of each future,
+    taken as linear in between; ``weights`` (Q, N) of the nodes; ``start_s`` (C, N) end of computation at the
+    processor's nodes. The probability falls as ``bits`` or ``start_s`` grow.
     """
-    steps = np.diff(times)[:, None, None, None]
+    steps = np.diff(times)[:, None, None]
     through = np.zeros_like(rate)
-    np.cumsum((rate[1:] + rate[:-1]) / 2 * steps, axis=0, out=through[1:])
-    weight = weights[:, None] * LINK_WEIGHTS[:, None] / len(start_s)
+    np.cumsum((rate[1:] + rate[:-1]) * (steps / 2), axis=0, out=through[1:])
     probability, seconds = np.zeros(rate.shape[-1]), np.zeros(rate.shape[-1])
     for start in start_s:
         before = _interpolate(times, through, start)
         enough = np.maximum(through[-1] - before, 0.0) / bits
         with np.errstate(divide="ignore", over="ignore"):
-            share = weight / (1.0 + enough ** (-1.0 / SOFTNESS))
+            share = weights / (1.0 + enough ** (-1.0 / SOFTNESS))
         upload = np.maximum(_invert(times, through, before + bits) - start, 0.0)
-        probability += share.sum(axis=(0, 1))
-        seconds += (share * upload).sum(axis=(0, 1))
+        probability += share.sum(axis=0) / len(start_s)
+        seconds += (share * upload).sum(axis=0) / len(start_s)
     possible = probability > 1e-9
     left = np.maximum(times[-1] - start_s.mean(axis=0), 0.0)
     mean = np.where(possible, seconds / np.where(possible, probability, 1.0), left)
@@ -126,7 +118,7 @@ def expect_seconds(experience: Experience, compute_s: Floats, upload_s: Floats) 
 def remember(
     experience: Experience, probability: Floats, arrived: Bools, parts: Floats, seconds: Floats
 ) -> Experience:
-    """Add one round's outcomes: rows are the cohort."""
+    """Add the outcomes of a round: of its cohort, or of those that were watched instead."""
     return replace(
         experience,
         probability=np.concatenate([experience.probability, probability])[-MEMORY:],
@@ -177,16 +169,16 @@ def _log_odds(probability: Floats) -> Floats:
 
 
 def _interpolate(times: Floats, through: Floats, at: Floats) -> Floats:
-    """``through`` (T, P, L, N), piecewise linear in ``times``, read at ``at`` (N,), held beyond the end."""
+    """``through`` (T, Q, N), piecewise linear in ``times``, read at ``at`` (N,), held beyond the ends."""
     after = np.clip(np.searchsorted(times, at), 1, len(times) - 1)
     share = np.clip((at - times[after - 1]) / (times[after] - times[after - 1]), 0.0, 1.0)
-    columns = np.arange(through.shape[-1])
-    low, high = through[after - 1, :, :, columns], through[after, :, :, columns]
-    return np.moveaxis(low + share[:, None, None] * (high - low), 0, -1)
+    low = np.take_along_axis(through, after[None, None] - 1, axis=0)[0]
+    high = np.take_along_axis(through, after[None, None], axis=0)[0]
+    return np.asarray(low + share * (high - low))
 
 
 def _invert(times: Floats, through: Floats, level: Floats) -> Floats:
-    """Seconds at which ``through`` (T, P, L, N), which never falls, reaches ``level`` (P, L, N), or the end."""
+    """Seconds at which ``through`` (T, Q, N), which never falls, reaches ``level`` (Q, N), or the end."""
     after = np.clip((through < level).sum(axis=0), 1, len(times) - 1)
     low = np.take_along_axis(through, after[None] - 1, axis=0)[0]
     high = np.take_along_axis(through, after[None], axis=0)[0]

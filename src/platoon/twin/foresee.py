@@ -6,14 +6,25 @@ All arrays of forecasts are over the vehicles asked for (N here; ``places`` says
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from platoon.nouns import Bools, Floats, Ints
 from platoon.physics.radio import MINIMUM_SNR_DB, compute_rate
 from platoon.twin.belief import Sight
-from platoon.twin.finish import LINK_NODES, LINK_WEIGHTS
-from platoon.twin.link import DECORRELATION_M, Links, Scene, forecast_snr
+from platoon.twin.link import DECORRELATION_M, Links, Scene, forecast_best
 from platoon.twin.places import Places
 
+LINK_NODES: Floats = np.array(
+    [-2.856970013872806, -1.355626179974266, 0.0, 1.355626179974266, 2.856970013872806]
+)
+"""Gauss-Hermite nodes of a standard normal (5 points; numpy.polynomial.hermite_e)."""
+LINK_WEIGHTS: Floats = np.array(
+    [0.011257411327720693, 0.222075922005613, 0.5333333333333332, 0.222075922005613, 0.011257411327720693]
+)
+MANY = 8
+"""Places from which on each takes one quantile of the link's lasting error."""
+QUANTILES: Floats = ndtri((np.array([0, 4, 2, 6, 1, 5, 3, 7]) + 0.5) / MANY)
+"""Of a standard normal; in this order neighbours differ most."""
 OVERLAP = 0.4
 """Share of an upload during which another of the cohort at the same RSU uploads too: they begin when training ends,
 at different times. Measured 0.2 to 0.6; the predictor of durations learns the rest."""
@@ -24,7 +35,7 @@ on SUMO traffic: the Brier score falls from .073 at 1 to .058 at 0.1 (5.9 GHz, 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The best RSU in service range at every moment and place node: T, P, N."""
+    """The best RSU in service range at every moment and node of a vehicle's future: T, P, N."""
 
     snr_db: Floats
     """(T, P, N) -inf out of service range."""
@@ -36,28 +47,31 @@ class Service:
 
 def foresee_service(scene: Scene, links: Links, now: Sight, places: Places) -> Service:
     """The best RSU of every vehicle at each of its place nodes. ``now`` and ``places`` are of the same vehicles."""
-    rows = places.rows
-    moved = np.hypot(*np.moveaxis(places.nodes - now.position, -1, 0))
-    snr, sigma = forecast_snr(scene, links, now.deviation, rows, moved)
-    snr = np.where(scene.in_service[rows], snr, -np.inf)
-    best = snr.argmax(axis=-1)[..., None]
-    sigma = np.take_along_axis(sigma, best, axis=-1)[..., 0]
+    moved = np.hypot(places.nodes[..., 0] - now.position[:, 0], places.nodes[..., 1] - now.position[:, 1])
+    snr, sigma = forecast_best(scene, links, now.deviation, places.rows, moved)
     lasting = LASTING + (1.0 - LASTING) * np.exp(-moved / DECORRELATION_M)
-    return Service(
-        snr_db=np.take_along_axis(snr, best, axis=-1)[..., 0],
-        lasting_db=sigma * np.sqrt(lasting),
-        passing_db=sigma * np.sqrt(1.0 - lasting),
-    )
+    return Service(snr_db=snr, lasting_db=sigma * np.sqrt(lasting), passing_db=sigma * np.sqrt(1.0 - lasting))
 
 
-def foresee_rates(scene: Scene, service: Service) -> Floats:
-    """Bit/s (T, P, L, N) for the whole bandwidth, at each place and link node; 0 out of service.
+def foresee_rates(scene: Scene, service: Service, weights: Floats) -> tuple[Floats, Floats]:
+    """Bit/s (T, Q, N) for the whole bandwidth, 0 out of service, and weights (Q, N) of the Q nodes.
 
-    The part of the error that lasts makes the nodes; over the part that passes the rate is averaged.
+    The part of the link's error that lasts makes nodes of its own: five for each of the few ``weights`` (P, N) of
+    places; of many places each takes one of ``MANY`` quantiles, in turn. Over the part that passes the rate is
+    averaged.
     """
-    lasting = service.snr_db[:, :, None] + LINK_NODES[:, None] * service.lasting_db[:, :, None]
-    passing = service.passing_db[:, :, None]
-    return (rate_of(scene, lasting - passing) + rate_of(scene, lasting + passing)) / 2
+    places = len(weights)
+    if places < MANY:
+        nodes = np.tile(LINK_NODES, places)[:, None]
+        snr, lasting, passing = (
+            np.repeat(part, len(LINK_NODES), axis=1)
+            for part in (service.snr_db, service.lasting_db, service.passing_db)
+        )
+        weights = np.repeat(weights, len(LINK_NODES), axis=0) * np.tile(LINK_WEIGHTS, places)[:, None]
+    else:
+        nodes = QUANTILES[np.arange(places) % MANY][:, None]
+        snr, lasting, passing = service.snr_db, service.lasting_db, service.passing_db
+    return scene.expect_rate(snr + nodes * lasting, passing), weights
 
 
 def rate_of(scene: Scene, snr_db: Floats) -> Floats:
@@ -86,11 +100,11 @@ def expect_sharers(edge_server: Ints, rsus: int, cohort: int) -> Floats:
 
 
 def expect_rate(times: Floats, rate: Floats, weights: Floats, at_s: Floats) -> Floats:
-    """Mean over the nodes of ``rate`` (T, P, L, N), (N,) bit/s at ``at_s`` (N,) seconds, linear in ``times``.
+    """Mean over the nodes of ``rate`` (T, Q, N), (N,) bit/s at ``at_s`` (N,) seconds, linear in ``times``.
 
-    ``weights`` (P, N) of the places' paths.
+    ``weights`` (Q, N) of the nodes.
     """
-    mean = np.einsum("tpln,pn,l->tn", rate, weights, LINK_WEIGHTS)
+    mean = np.einsum("tqn,qn->tn", rate, weights)
     after = np.clip(np.searchsorted(times, at_s), 1, len(times) - 1)
     share = np.clip((at_s - times[after - 1]) / (times[after] - times[after - 1]), 0.0, 1.0)
     columns = np.arange(len(at_s))

@@ -15,13 +15,17 @@ accuracy is bounded by the position forecast, which ``finish`` therefore carries
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from platoon.nouns import Bools, Floats, Ints
 from platoon.physics.radio import (
+    MINIMUM_SNR_DB,
     SHADOW_SIGMA_LOS_DB,
     SHADOW_SIGMA_NLOS_DB,
+    RateLaw,
     compute_noise_dbm,
     compute_path_loss_db,
+    compute_rate,
     compute_snr_db,
     compute_subcarrier_noise_dbm,
 )
@@ -38,6 +42,12 @@ DISTANCE_BINS_M: Floats = np.array([4.0, 12.0, 30.0])
 """Inner edges of the four bins of distance moved, metres."""
 SUPPORT_BINS: Floats = np.array([0.3, 0.65])
 """Inner edges of the three bins of how well the map knows a place."""
+NEARBY_M = float(DISTANCE_BINS_M[-1])
+LEAST_DB, MOST_DB, STEP_DB = -40.0, 60.0, 0.25
+MOST_SIGMA_DB, SIGMA_STEP_DB = 16.0, 0.5
+"""Range and steps of the table of mean rates."""
+KINDS = 2 * (len(SUPPORT_BINS) + 1)
+"""Bins of support and sight together."""
 PRIOR_PAIRS = 50.0
 """Pairs that the prior weights and errors count for in each bin."""
 
@@ -66,9 +76,19 @@ class Scene:
         """(S, R) SNR by the path loss alone, dB."""
         self.in_service: Bools = distance <= radio.service_radius_m
         """(S, R)"""
+        self.serving: Ints = _find_serving(self.in_service)
+        """(S, C) the RSUs in service range of each sample; padded with R, which stands for none."""
         away, self.neighbours = _find_neighbours(road_map)
         self.nearness: Floats = np.exp(-away / DECORRELATION_M)
         """(k, S) weight of each neighbour's residual."""
+        self._rates = _tabulate_rates(self.bandwidth_hz, self.law)
+
+    def expect_rate(self, snr_db: Floats, sigma_db: Floats) -> Floats:
+        """Mean bit/s for the whole bandwidth where the SNR is normal about ``snr_db``; 0 at -inf. From a table."""
+        row = np.clip((snr_db - LEAST_DB) * (1.0 / STEP_DB) + 1.5, 0.0, len(self._rates) - 1.0)
+        column = np.minimum(sigma_db * (1.0 / SIGMA_STEP_DB) + 0.5, self._rates.shape[1] - 1.0)
+        index = row.astype(np.int32) * self._rates.shape[1] + column.astype(np.int32)
+        return np.asarray(self._rates.ravel()[index])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,17 +191,72 @@ def find_cell(scene: Scene, residuals: ResidualMap, rows: Ints, moved_m: Floats)
     )
 
 
-def forecast_snr(
+def forecast_best(
     scene: Scene, links: Links, deviation: Floats, rows: Ints, moved_m: Floats
 ) -> tuple[Floats, Floats]:
-    """SNR (..., N, R) and its sigma, dB, of vehicles that come to road samples ``rows`` (..., N).
+    """SNR (..., N) of the best RSU in service range, -inf where there is none, and its sigma, dB.
 
-    ``deviation`` (N, R) dB: what each measures now beyond prior and map (NaN: not measured); ``moved_m``
-    (..., N): metres from here to there.
+    For vehicles that come to road samples ``rows`` (..., N), ``moved_m`` (..., N) metres from here.
+    ``deviation`` (N, R) dB is what each measures now beyond prior and map (NaN: not measured). Which RSU is best is
+    told by map and present deviations nearby, and by the map alone beyond ``NEARBY_M``, where deviations are
+    nearly forgotten: most nodes lie there, and then cost one look-up each.
     """
-    weight, sigma = carry(links.blend, find_cell(scene, links.residuals, rows, moved_m))
-    present = np.nan_to_num(deviation, nan=0.0)
-    return scene.prior[rows] + links.residuals.mean[rows] + weight * present, sigma
+    around = _survey(scene, links.residuals)
+    present = np.nan_to_num(np.concatenate([deviation, np.zeros((len(deviation), 1))], axis=1))
+    weight, sigma = carry_tables(links.blend)
+    distance = find_distance_bin(moved_m)
+    best = around.best[rows]
+    kind = distance * KINDS + around.kind[rows, best]
+    vehicle = np.broadcast_to(np.arange(len(deviation)), rows.shape)
+    snr = around.level[rows, best] + weight[kind] * present[vehicle, around.rsu[rows, best]]
+    spread = sigma[kind]
+    nearby = np.nonzero(moved_m <= NEARBY_M)
+    place, who = rows[nearby], vehicle[nearby]
+    kind = distance[nearby][:, None] * KINDS + around.kind[place]
+    each = around.level[place] + weight[kind] * present[who[:, None], around.rsu[place]]
+    chosen = np.arange(len(place)), each.argmax(axis=1)
+    snr[nearby], spread[nearby] = each[chosen], sigma[kind[chosen]]
+    return snr, spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Survey:
+    """What is believed of the RSUs in service range (C) of every road sample (S)."""
+
+    rsu: Ints
+    """(S, C) R where there is none."""
+    level: Floats
+    """(S, C) prior and map, dB; -inf where there is none."""
+    kind: Ints
+    """(S, C) bin of support and sight, as one index."""
+    best: Ints
+    """(S,) column of the largest level."""
+
+
+def _survey(scene: Scene, residuals: ResidualMap) -> _Survey:
+    rsu = scene.serving
+    there = np.minimum(rsu, scene.prior.shape[1] - 1)
+    rows = np.arange(len(rsu))[:, None]
+    level = np.where(
+        rsu < scene.prior.shape[1], scene.prior[rows, there] + residuals.mean[rows, there], -np.inf
+    )
+    support = (residuals.support[rows, there][..., None] > SUPPORT_BINS).sum(axis=-1)
+    kind = support * 2 + ~scene.in_sight[rows, there]
+    return _Survey(rsu=rsu, level=level, kind=kind, best=level.argmax(axis=1))
+
+
+def find_distance_bin(moved_m: Floats) -> Ints:
+    """Bin of metres moved, in the shape given."""
+    bins = np.zeros(moved_m.shape, dtype=np.int64)
+    for edge in DISTANCE_BINS_M:
+        bins += moved_m > edge
+    return bins
+
+
+def carry_tables(blend: Blend) -> tuple[Floats, Floats]:
+    """Weights and sigmas of ``carry`` as flat tables over (distance, support, sight)."""
+    weight = np.clip(blend.product / blend.square, 0.0, 1.0)
+    return weight.ravel(), np.sqrt(blend.error / blend.pairs).ravel()
 
 
 def _smooth(scene: Scene, total: Floats, visits: Floats, rows: Ints) -> tuple[Floats, Floats]:
@@ -203,6 +278,24 @@ def _find_neighbours(road_map: RoadMap) -> tuple[Floats, Ints]:
     count = min(NEIGHBOURS, len(road_map.samples))
     distance, rows = road_map.tree.query(road_map.samples, k=np.arange(1, count + 1))
     return np.ascontiguousarray(np.transpose(distance)), np.ascontiguousarray(np.transpose(rows))
+
+
+def _tabulate_rates(bandwidth_hz: float, law: RateLaw) -> Floats:
+    """(G, H) mean bit/s by SNR in steps of ``STEP_DB``, row 0 for "below all", and by sigma."""
+    snr = LEAST_DB + STEP_DB * np.arange(int((MOST_DB - LEAST_DB) / STEP_DB) + 1)
+    sigma = SIGMA_STEP_DB * np.arange(int(MOST_SIGMA_DB / SIGMA_STEP_DB) + 1)
+    nodes = ndtri((np.arange(64) + 0.5) / 64)  # the rate is a staircase: many even quantiles, no polynomial's
+    values = snr[:, None, None] + sigma[:, None] * nodes
+    rate = np.where(values >= MINIMUM_SNR_DB, compute_rate(values, bandwidth_hz, law), 0.0)
+    return np.concatenate([np.zeros((1, len(sigma))), rate.mean(axis=-1)])
+
+
+def _find_serving(in_service: Bools) -> Ints:
+    """(S, C) columns of the RSUs in service range, C the most that any sample has (at least 1); padded with R."""
+    count = in_service.sum(axis=1)
+    width = max(int(count.max(initial=0)), 1)
+    order = np.argsort(~in_service, axis=1, kind="stable")[:, :width]
+    return np.where(np.arange(width) < count[:, None], order, in_service.shape[1]).astype(np.int64)
 
 
 def _add(table: Floats, cell: tuple[Ints, ...], value: Floats) -> Floats:

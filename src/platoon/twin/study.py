@@ -8,10 +8,12 @@ from platoon.nouns import SECOND, Floats, Instant, Measurements, seconds
 from platoon.twin import card as cards
 from platoon.twin.belief import Belief, Sight
 from platoon.twin.filter import Tracks, advance, apply_fixes
-from platoon.twin.foresee import find_best_measured, foresee_service
+from platoon.twin.finish import remember
+from platoon.twin.foresee import find_best_measured, foresee_service, rate_of
 from platoon.twin.link import Links, Scene, find_cell, learn_blend, learn_map
 from platoon.twin.locator import Locator
 from platoon.twin.places import find_headings, foresee_projected
+from platoon.twin.watch import account, start_watch
 
 
 def check_measurements(measurements: Measurements, vehicles: int, rsus: int) -> None:
@@ -37,11 +39,25 @@ def apply_measurements(scene: Scene, locator: Locator, belief: Belief, measureme
     tracks = apply_fixes(tracks, measurements.at, fixes)
     belief = replace(belief, clocks=clocks, fixes=fixes)
     now = _look(scene, belief.links, tracks, measurements)
+    measured_db, _ = find_best_measured(scene, now)
     belief = replace(belief, tracks=tracks, now=now, unstudied=(*belief.unstudied, now))
-    belief = replace(belief, card=cards.mark(belief.card, now.at, now.heard, now.position, _best(scene, now)))
+    watch = account(belief.watch, now.at, rate_of(scene, measured_db))
+    belief = _close_watch(replace(belief, watch=watch))
+    best = np.where(np.isfinite(measured_db), measured_db, np.nan)
+    belief = replace(belief, card=cards.mark(belief.card, now.at, now.heard, now.position, best))
     if now.at - belief.anchor.at >= cards.PRACTICE_S * SECOND:
         belief = _practise(scene, _study(scene, belief))
     return belief
+
+
+def _close_watch(belief: Belief) -> Belief:
+    """Learn from a watch whose deadline is over."""
+    watch = belief.watch
+    if not len(watch.who) or watch.seen < watch.due:
+        return belief
+    unknown = np.full(len(watch.who), np.nan)
+    experience = remember(belief.experience, watch.probability, watch.through, watch.parts, unknown)
+    return replace(belief, experience=experience, watch=start_watch())
 
 
 def _look(scene: Scene, links: Links, tracks: Tracks, measurements: Measurements) -> Sight:

@@ -41,11 +41,13 @@ from platoon.twin.link import Scene
 from platoon.twin.locator import Locator
 from platoon.twin.places import foresee_projected
 from platoon.twin.study import apply_measurements, check_measurements
+from platoon.twin.watch import leave_out, open_watch
 
 FORMAT = 3
 """Of the saved folder."""
 TIME_GRID: Floats = np.array([0.0, 0.08, 0.2, 0.4, 0.7, 1.0])
-"""Where in the horizon rates are forecast: closer together at first, when most uploads happen."""
+"""Where between the start of training and the horizon rates are forecast: closer together at first, when most
+uploads happen."""
 
 __all__ = ["Job", "Twin"]
 
@@ -96,17 +98,29 @@ class Twin:
         belief, scene = self._belief, self._scene
         tracks = advance(belief.tracks, at)
         who = np.flatnonzero(tracks.known)
-        times = TIME_GRID * (horizon / SECOND)
+        times = job.wait_s + TIME_GRID * max(horizon / SECOND - job.wait_s, 1e-3)
         places = foresee_projected(scene.road_map, tracks, who, times)
         service = foresee.foresee_service(scene, belief.links, belief.now.take(who), places)
-        rate = foresee.foresee_rates(scene, service)
+        rate, weights = foresee.foresee_rates(scene, service, places.weights)
         measured_db, server = foresee.find_best_measured(scene, belief.now)
         measured_rate = foresee.rate_of(scene, measured_db)
         cpu_hz, start = self._foresee_compute(job, at)
         sharers = foresee.expect_sharers(server, len(scene.rsus), self._scenario.round.participants)
-        seen = _Seen(who=who, times=times, rate=rate / sharers[who], weights=places.weights)
-        announced = self._announce(job, seen, start, measured_rate / sharers)
-        self._belief = replace(belief, announced=announced)
+        seen = _Seen(who=who, times=times, rate=rate / sharers[who], weights=weights)
+        announced = self._announce(at, job, seen, start, measured_rate / sharers)
+        watch = belief.watch
+        if not len(watch.who):
+            due, served = Instant(at + horizon), tracks.known & (server >= 0)
+            watch = open_watch(
+                at,
+                due,
+                served,
+                probability=announced.raw,
+                parts=announced.parts,
+                share=1.0 / sharers,
+                bits=job.bits,
+            )
+        self._belief = replace(belief, announced=announced, watch=watch)
         return Forecasts(
             at=at,
             horizon=horizon,
@@ -115,7 +129,7 @@ class Twin:
             edge_server=np.where(tracks.known, server, -1),
             measured_rate=measured_rate,
             rate=_spread(
-                foresee.expect_rate(times, rate, places.weights, start[:, who].mean(axis=0)),
+                foresee.expect_rate(times, rate, weights, start[:, who].mean(axis=0)),
                 tracks.known,
                 0.0,
             ),
@@ -138,7 +152,8 @@ class Twin:
         experience = finish.remember(
             belief.experience, announced.raw[rows], outcomes.arrived, announced.parts[rows], outcomes.seconds
         )
-        self._belief = replace(belief, card=card, experience=experience)
+        watch = leave_out(belief.watch, announced.at, rows)
+        self._belief = replace(belief, card=card, experience=experience, watch=watch)
         if outcomes.round % self._scenario.twin.refine_every == 0:
             self._refine()
 
@@ -201,7 +216,9 @@ class Twin:
         slow_and_fast = cpu_hz * (1.0 + find_sigma(capacity) * finish.CPU_NODES[:, None])
         return cpu_hz, job.wait_s + compute_training_seconds(cycles, slow_and_fast)
 
-    def _announce(self, job: Job, seen: "_Seen", start: Floats, measured_rate: Floats) -> Announced:
+    def _announce(
+        self, at: Instant, job: Job, seen: "_Seen", start: Floats, measured_rate: Floats
+    ) -> Announced:
         """The finish forecast from shared rates, those foreseen and ``measured_rate`` (N,)."""
         begin, horizon_s = start.mean(axis=0), float(seen.times[-1])
         found, upload_s = finish.expect_finish(
@@ -211,6 +228,7 @@ class Twin:
         raw[seen.who], upload[seen.who] = found, upload_s
         stays = foresee.would_finish(begin, measured_rate, job.bits, horizon_s)
         return Announced(
+            at=at,
             raw=raw,
             probability=finish.recalibrate(self._belief.experience, raw),
             persistence=stays.astype(np.float64),
@@ -227,9 +245,9 @@ class _Seen:
     times: Floats
     """(T,) seconds."""
     rate: Floats
-    """(T, P, L, M) bit/s, shared."""
+    """(T, Q, M) bit/s at the nodes of each future, shared."""
     weights: Floats
-    """(P, M)"""
+    """(Q, M) of the nodes."""
 
 
 def _spread(values: Floats, known: Bools, otherwise: float) -> Floats:
