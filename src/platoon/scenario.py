@@ -146,6 +146,43 @@ class Radio(Section):
     angle_sigma_deg: Positive = Field(2.0, description="noise of an angle of arrival, degrees")
 
 
+class Sidelink(Section):
+    """Links between the devices of a local chain: D2D first, cellular out of its reach (docs/ledger/links.md)."""
+
+    carrier_ghz: float = Field(
+        5.9, ge=0.5, le=100.0, description="carrier; 5.9 GHz is the band of intelligent transport (TR 37.885)"
+    )
+    bandwidth_mhz: Positive = Field(
+        10.0, description="one channel, shared by all devices by a schedule (TR 37.885: 10 or 20)"
+    )
+    dbm: float = Field(23.0, description="transmit power of a device, dBm (TR 37.885)")
+    antenna_gain_db: float = Field(6.0, description="gains of both antennas, dB (TR 36.885: 3 each)")
+    noise_figure_db: float = Field(9.0, ge=0, description="receiver noise figure, dB (TR 37.885)")
+    range_m: Positive = Field(500.0, description="no link between devices that are farther apart, metres")
+    interference_m: Positive = Field(
+        1000.0,
+        description="senders nearer than this to somebody else's receiver do not share a slot, metres "
+        "(twice the range, as the protocol model of Gupta and Kumar 2000 with Delta = 1)",
+    )
+    slot_ms: float = Field(0.5, ge=0.01, le=1000, description="slot, milliseconds (NR at 30 kHz: 0.5)")
+    hops: int = Field(3, ge=1, le=6, description="transmissions on a relayed way at most; 1: no relays")
+    cellular_ms: float = Field(
+        5.0,
+        ge=0,
+        description="delay of a cellular transfer each way, beside its time on the air, milliseconds "
+        "(half the round trip that an attestation sees)",
+    )
+
+    @model_validator(mode="after")
+    def _reaches(self) -> "Sidelink":
+        if self.interference_m < self.range_m:
+            raise ValueError(
+                f"interference_m = {self.interference_m:g} is below range_m = {self.range_m:g}: what can be "
+                "received also disturbs; allowed: range_m or more"
+            )
+        return self
+
+
 class Compute(Section):
     """The vehicles' processors."""
 
@@ -334,6 +371,7 @@ class Scenario(Section):
     partition: Partition = Partition()
     roads: Roads = Roads()
     radio: Radio = Radio()
+    sidelink: Sidelink = Sidelink()
     compute: Compute = Compute()
     round: Round = Round()
     twin: Twin = Twin()

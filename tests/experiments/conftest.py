@@ -156,7 +156,7 @@ def _round(
     return {
         "round": number,
         "started_s": clock,
-        "ended_s": clock + 1.0 + training + 1.5 + 0.6,
+        "ended_s": clock + 1.0 + training + (0.004 if recipe.judged else 0.0) + 1.5 + 0.6,
         "accuracy": accuracy if recipe.accuracy_known else None,
         "outcome": recipe.outcomes.get(number, "merged" if merged else "kept: every update invalid"),
         "selected": len(rows),
@@ -169,9 +169,15 @@ def _round(
         "escrow_left": escrow,
         "distribution_s": 1.0,
         "training_s": training,
+        "sealing_s": 0.004 if recipe.judged else 0.0,
         "chain_s": 1.5,
         "aggregation_s": 0.6,
         "energy_j": sum(row["energy_j"] for row in rows),
+        "sealing_d2d": 6 if recipe.judged else 0,
+        "sealing_relayed": 1 if recipe.judged else 0,
+        "sealing_cellular": 2 if recipe.judged else 0,
+        "sealing_lost": 0,
+        "sealing_bytes": 4000 if recipe.judged else 0,
         "head": f"{number:064x}",
     }
 

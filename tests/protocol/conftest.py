@@ -18,7 +18,7 @@ from platoon.drivers.assembly import (
     stake_of,
     task_rules,
 )
-from platoon.drivers.event_loop import EventLoop
+from platoon.drivers.event_loop import Carrier, EventLoop
 from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
 from platoon.drivers.store import ModelStore
 from platoon.ledger.task_chain import Connect, TaskChain
@@ -185,6 +185,7 @@ def play_on(  # noqa: PLR0917
     retry_s: float = 2.0,
     task: Task = play_task,
     path: Path | None = None,
+    carrier: Callable[[ToyParts], Carrier] = LossyCarrier,
 ) -> Played:
     """Plays a task to its end."""
     rules = task_rules(scenario, find_method(scenario.method), parts.chain, retry_s=retry_s)
@@ -192,5 +193,5 @@ def play_on(  # noqa: PLR0917
     actors = {
         vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules) for i in range(scenario.fleet.vehicles)
     } | {edge_server_peer(server): peers.edge_server(server, rules, parts.chain.calls) for server in servers}
-    reason, final = EventLoop(LossyCarrier(parts), actors, state.now).run(task(rules, state))
+    reason, final = EventLoop(carrier(parts), actors, state.now).run(task(rules, state))
     return Played(chain=parts.chain, records=parts.records, reason=reason, final=final, path=path)

@@ -29,15 +29,25 @@ def test_every_method_plays_and_verifies(scenario: Scenario, tmp_path: Path, met
 
 @pytest.mark.parametrize("method", ["dtb-fl", "fedavg"])
 def test_round_time(scenario: Scenario, tmp_path: Path, method: str) -> None:
-    """Distribution, then the slowest participant, then the chain if there is one, then the aggregation."""
+    """Distribution, then the slowest participant, then seals and chain if there is one, then the aggregation."""
     play(scenario, tmp_path / "run", method=method)
     rounds = pq.read_table(tmp_path / "run" / "rounds.parquet").to_pylist()
     updates = pq.read_table(tmp_path / "run" / "updates.parquet").to_pylist()
     for row in rounds:
-        parts = [row[f"{part}_s"] for part in ("distribution", "training", "chain", "aggregation")]
+        parts = [row[f"{part}_s"] for part in ("distribution", "training", "sealing", "chain", "aggregation")]
         assert sum(parts) == pytest.approx(row["ended_s"] - row["started_s"])
         assert (row["distribution_s"], row["aggregation_s"]) == (1.0, 0.6)
         assert row["chain_s"] == (1.5 if method == "dtb-fl" else 0.0)
+        carried = sum(row[f"sealing_{link}"] for link in ("d2d", "relayed", "cellular"))
+        assert (carried > 0) == (method == "dtb-fl")
+        assert (
+            (row["sealing_bytes"] > 0)
+            == (row["sealing_s"] > 0.0)
+            == (row["sealing_j"] > 0.0)
+            == (carried > 0)
+        )
+        if not row["sealing_lost"]:
+            assert row["sealing_s"] < 0.1  # a few hundred bytes each, on a band of 10 MHz
         mine = [update for update in updates if update["round"] == row["round"]]
         assert all(update["arrived"] for update in mine)
         slowest = max(update["compute_s"] + update["upload_s"] for update in mine)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from platoon.drivers.local_traffic import LinkUse
 from platoon.drivers.run_directory import Rows
 from platoon.drivers.tables import SCHEMAS
 from platoon.ledger.task_chain import Conduct
@@ -33,6 +34,8 @@ class Truth:
     positions: Floats
     """(N, 2) at dispatch, metres."""
     efforts: Mapping[VehicleId, Effort]
+    links: LinkUse
+    """What the local chains sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +48,13 @@ class Times:
 
 
 def round_row(record: RoundRecord, truth: Truth, times: Times, head: bytes) -> Rows:
-    """The row of ``rounds``. Training is what distribution, chain and aggregation leave of the whole."""
+    """The row of ``rounds``. Training is what distribution, sealing, chain and aggregation leave of the whole."""
     settled, cohort, arrivals = record.settled, record.cohort, record.arrivals
     judged = settled.merged.judged.updates
     weights = settled.merged.weights
     total = (settled.now - cohort.started) / SECOND
+    sealing = (settled.merged.judged.recorded.sealed - arrivals.now) / SECOND
+    links = truth.links
     scores = [(u.vehicle, u.score) for u in judged if u.score is not None]
     return {
         "round": [cohort.round],
@@ -71,10 +76,17 @@ def round_row(record: RoundRecord, truth: Truth, times: Times, head: bytes) -> R
         "paid": [sum(settled.paid.values()) / MILLION],
         "escrow_left": [settled.escrow_left / MILLION],
         "distribution_s": [times.distribution],
-        "training_s": [total - times.distribution - times.chain - times.aggregation],
+        "training_s": [total - times.distribution - sealing - times.chain - times.aggregation],
+        "sealing_s": [sealing],
         "chain_s": [times.chain],
         "aggregation_s": [times.aggregation],
         "energy_j": [sum(effort.energy_j for effort in truth.efforts.values())],
+        "sealing_d2d": [links.d2d],
+        "sealing_relayed": [links.relayed],
+        "sealing_cellular": [links.cellular],
+        "sealing_lost": [links.lost],
+        "sealing_bytes": [links.size],
+        "sealing_j": [links.joules],
         "head": [head.hex()],
     }
 

@@ -2,12 +2,12 @@
 simulated clock.
 
 Who takes how long (DTB-FL 6.1.2): the model reaches a vehicle ``round.distribution_s`` after it was sent; the
-vehicle computes and uploads in ``World`` at its true speed and rate; every block costs a share of
-``round.chain_s``; an edge server aggregates in ``round.aggregation_s``. Methods without a chain pay no time for
-the ledger, which then only keeps the books.
+vehicle computes and uploads in ``World`` at its true speed and rate; what committees seal travels over the links of
+``World``; every block costs a share of ``round.chain_s``; an edge server aggregates in ``round.aggregation_s``.
+Methods without a chain pay no time for the ledger, which then only keeps the books.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,13 +16,25 @@ import numpy as np
 from platoon.drivers.consult import consult
 from platoon.drivers.event_loop import Asked, Delivery, Done
 from platoon.drivers.keys import follow_pseudonyms, use_key
+from platoon.drivers.local_traffic import LocalTraffic
 from platoon.drivers.meter import Meter
 from platoon.drivers.rows import Effort, Times, Truth
 from platoon.drivers.store import ModelStore
 from platoon.drivers.workers import TrainingPool
 from platoon.learning.aggregation import merge
 from platoon.ledger.task_chain import TaskChain
-from platoon.nouns import SECOND, Bools, Digest, Forecasts, Instant, Ints, VehicleId, seconds
+from platoon.nouns import (
+    SECOND,
+    Address,
+    Bools,
+    Digest,
+    EdgeServerId,
+    Forecasts,
+    Instant,
+    Ints,
+    VehicleId,
+    seconds,
+)
 from platoon.protocol.effects import (
     Aggregate,
     ChangePseudonym,
@@ -89,7 +101,7 @@ class SimulatedCarrier:
         # On whole seconds, wherever a run is taken up again: a resumed twin sees what an undisturbed one saw.
         self._measure_at = Instant((now // MEASURE_EVERY + 1) * MEASURE_EVERY)
         self._uploads: dict[VehicleId, Message] = {}
-        self._served: tuple[Instant, Ints] | None = None
+        self._local = LocalTraffic(parts.world, _edge_servers(parts.accounts))
         self._merged: dict[tuple[Any, ...], Digest] = {}
         self._begin_round()
 
@@ -98,6 +110,7 @@ class SimulatedCarrier:
         self._chain_time = 0
         self._aggregation_time = 0
         self._distributed = False
+        self._local.begin()
         self._positions = self._parts.world.positions()
 
     # Effects that take no simulated time, but for the chain's.
@@ -182,7 +195,12 @@ class SimulatedCarrier:
             chain=self._chain_time / SECOND,
             aggregation=self._aggregation_time / SECOND,
         )
-        truth = Truth(honest=self._parts.honest, positions=self._positions, efforts=self._efforts)
+        truth = Truth(
+            honest=self._parts.honest,
+            positions=self._positions,
+            efforts=self._efforts,
+            links=self._local.use,
+        )
         self._parts.commit(effect.state, effect.record, truth, times)
         self._begin_round()
 
@@ -248,7 +266,7 @@ class SimulatedCarrier:
     # Messages and time.
 
     def route(self, message: Message, now: Instant) -> Sequence[Delivery]:
-        """The model takes ``distribution_s``; an update travels in the world; edge servers are wired."""
+        """The model takes ``distribution_s``; an update and a seal travel in the world; edge servers are wired."""
         if isinstance(message.body, TrainRequest):
             self._distributed = True
             return (
@@ -257,25 +275,21 @@ class SimulatedCarrier:
                 ),
             )
         if isinstance(message.body, SealRequest | SealReply):
-            return self._route_seal(message, now)
+            self._local.take(message)
+            return ()
         if isinstance(message.body, UpdateReply):
             self._uploads[VehicleId(message.sender.number)] = message
             return ()
         return (Delivery(message=message, at=now),)
 
-    def _route_seal(self, message: Message, now: Instant) -> Sequence[Delivery]:
-        """What a committee says to its edge server: lost where the vehicle has left all coverage."""
-        vehicle = message.receiver if isinstance(message.body, SealRequest) else message.sender
-        with self._parts.meter.measure("world"):
-            if self._served is None or self._served[0] != now:
-                self._served = (now, self._parts.world.serving())
-        if self._served[1][vehicle.number] < 0:
-            return ()
-        return (Delivery(message=message, at=now),)
-
     def advance(self, limit: Instant) -> tuple[Instant, Sequence[Delivery]]:
-        """Let the traffic run on to the next arrival, the next measurement or the limit."""
+        """Let the traffic run on to the next arrival, the next measurement or the limit; first of all, send what
+        committees said at this instant."""
         parts = self._parts
+        with parts.meter.measure("world"):
+            sent = self._local.send()
+        if sent:
+            return parts.world.now, sent
         target = Instant(min(limit, self._measure_at))
         with parts.meter.measure("world"):
             arrival = parts.world.next_arrival(target)
@@ -294,3 +308,11 @@ class SimulatedCarrier:
             with parts.meter.measure("twin"):
                 parts.twin.observe(measured)
         return target, ()
+
+
+def _edge_servers(accounts: Mapping[Peer, Account]) -> dict[Address, EdgeServerId]:
+    return {
+        account.address: EdgeServerId(peer.number)
+        for peer, account in accounts.items()
+        if peer.role == "edge server"
+    }

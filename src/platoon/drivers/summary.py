@@ -13,6 +13,8 @@ from platoon.scenario import Scenario
 
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 """Accuracies whose first simulated second is reported, besides the scenario's own target."""
+LINKS = ("d2d", "relayed", "cellular", "lost")
+"""What becomes of a message of a local chain (``platoon.world.links``)."""
 LIBRARIES = ("platoon", "torch", "numpy", "libsumo", "pyrevm", "coincurve")
 
 
@@ -61,6 +63,7 @@ def summarise(played: Played) -> dict[str, Any]:
         "dropped": list(rounds["dropped"]),
         "rewards": _rewards(played),
         "edge_servers": _edge_servers(played.edge_servers),
+        "sealing": _sealing(rounds),
         "forecast": dict(played.forecast),
         "achieved_speed_kmh": played.achieved_speed_kmh,
         "ledger": dict(played.ledger),
@@ -105,6 +108,16 @@ def _rewards(played: Played) -> dict[str, float]:
         "escrow_left": float(rounds["escrow_left"][-1])
         if rounds["round"]
         else float(played.scenario.task.escrow_tokens),
+    }
+
+
+def _sealing(rounds: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """What the local chains sent in all rounds: messages by link, bytes, simulated seconds, joules."""
+    counts = {name: int(sum(rounds[f"sealing_{name}"])) for name in (*LINKS, "bytes")}
+    return {
+        **counts,
+        "seconds": float(sum(rounds["sealing_s"])),
+        "joules": float(sum(rounds["sealing_j"])),
     }
 
 

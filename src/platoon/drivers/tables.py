@@ -6,7 +6,8 @@ import pyarrow as pa
 _F, _I, _B, _S = pa.float64(), pa.int64(), pa.bool_(), pa.string()
 
 SCHEMAS: dict[str, pa.Schema] = {
-    # A row per round. Simulated seconds; tokens; joules.
+    # A row per round. Simulated seconds; tokens; joules. ``sealing_``: messages of the local chains by the link
+    # that carried them, their bytes, and what vehicles radiated for them (``energy_j`` is that of ``updates``).
     "rounds": pa.schema(
         {
             "round": _I,
@@ -24,9 +25,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             "escrow_left": _F,
             "distribution_s": _F,
             "training_s": _F,
+            "sealing_s": _F,
             "chain_s": _F,
             "aggregation_s": _F,
             "energy_j": _F,
+            "sealing_d2d": _I,
+            "sealing_relayed": _I,
+            "sealing_cellular": _I,
+            "sealing_lost": _I,
+            "sealing_bytes": _I,
+            "sealing_j": _F,
             "head": _S,
         }
     ),

@@ -55,7 +55,7 @@ class RoadMap:
     """(S,) driving direction, radians counter-clockwise from east."""
     tree: cKDTree = field(repr=False)
     _remembered: dict[bytes, Any] = field(default_factory=dict, repr=False)
-    """Area and visibility, once computed: world and twin ask for the same."""
+    """Area, its picture and visibility, once computed: world and twin ask for the same."""
 
     @classmethod
     def build(
@@ -176,15 +176,24 @@ class RoadMap:
         return np.asarray(self._remembered[key]).copy()
 
     def _compute_visibility(self, rsus: Floats) -> Bools:
-        area = self.compute_area()
-        picture = _Raster([*self.polylines, *self._compute_turns()], float(self._reach().max()))
-        visible = np.zeros((len(self.samples), len(rsus)), dtype=np.bool_)
-        for column, rsu in enumerate(rsus):
-            rows = picture.find_possible(self.samples, rsu)
-            ends = np.broadcast_to(rsu, (len(rows), 2))
-            lines = shapely.linestrings(np.stack([self.samples[rows], ends], axis=1))
-            visible[rows, column] = shapely.covers(area, lines)
+        columns = [self.sees(self.samples, np.broadcast_to(rsu, self.samples.shape)) for rsu in rsus]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(self.samples), 0), dtype=np.bool_)
+
+    def sees(self, points: Floats, others: Floats) -> Bools:
+        """(P,) whether each of the points (P, 2) sees the one of the others (P, 2) in its row: the sight line stays
+        on the road area. A point off the road area sees nothing."""
+        visible = np.zeros(len(points), dtype=np.bool_)
+        rows = self._compute_picture().find_possible(points, others)
+        lines = shapely.linestrings(np.stack([points[rows], others[rows]], axis=1))
+        visible[rows] = shapely.covers(self.compute_area(), lines)
         return visible
+
+    def _compute_picture(self) -> "_Raster":
+        if b"picture" not in self._remembered:
+            lines = [*self.polylines, *self._compute_turns()]
+            self._remembered[b"picture"] = _Raster(lines, float(self._reach().max()))
+        picture: _Raster = self._remembered[b"picture"]
+        return picture
 
 
 class _Raster:
@@ -206,14 +215,16 @@ class _Raster:
     def _cells(self, points: Floats) -> Ints:
         return np.asarray(np.floor((points - self.origin) / RASTER_M), dtype=np.int64)
 
-    def find_possible(self, samples: Floats, rsu: Floats) -> Ints:
-        """Rows of the samples whose sight line to ``rsu`` meets no building in the picture, point by point."""
-        rows = np.arange(len(samples))
+    def find_possible(self, points: Floats, others: Floats) -> Ints:
+        """Rows of the points whose sight line to the other in their row meets no building in the picture, point by
+        point."""
+        rows = np.arange(len(points))
+        last = np.array(self.road.shape) - 1
         for level in range(1, 7):
-            for share in np.arange(1, 2**level, 2) / 2**level:
-                cells = self._cells(samples[rows] + share * (rsu - samples[rows]))
-                cells = np.clip(cells, 0, np.array(self.road.shape) - 1)
-                rows = rows[self.road[cells[:, 0], cells[:, 1]]]
+            shares = np.arange(1, 2**level, 2) / 2**level
+            steps = shares[:, None] * (others[rows] - points[rows])[:, None, :]
+            cells = np.minimum(np.maximum(self._cells(points[rows][:, None, :] + steps), 0), last)
+            rows = rows[self.road[cells[..., 0], cells[..., 1]].all(axis=1)]
         return rows
 
 

@@ -146,10 +146,10 @@ def record(rules: TaskRules, arrivals: Arrivals) -> Steps[Recorded]:
         reply = arrivals.updates[vehicle].reply
         by_server[EdgeServerId(reply.edge_server or 0)][vehicle] = reply.signed
     round_number = arrivals.cohort.round
-    now, seals = yield from seal_blocks(rules, arrivals.now, round_number, by_server)
+    sealed, seals = yield from seal_blocks(rules, arrivals.now, round_number, by_server)
     gathered, transactions = yield from _ask_edge_servers(
         rules,
-        now,
+        sealed,
         {
             server: RecordRequest(
                 round=round_number,
@@ -162,7 +162,7 @@ def record(rules: TaskRules, arrivals: Arrivals) -> Steps[Recorded]:
     _require(len(gathered.answers), compute_quorum(rules.edge_servers), rules, "records")
     submitted = yield Submit(round=round_number, transactions=transactions)
     updates = yield Consult(question=Verdicts(round=round_number))
-    return Recorded(arrivals=arrivals, now=_later(gathered.now, submitted), updates=updates)
+    return Recorded(arrivals=arrivals, sealed=sealed, now=_later(gathered.now, submitted), updates=updates)
 
 
 def judge(rules: TaskRules, recorded: Recorded) -> Steps[Judged]:

@@ -50,6 +50,8 @@ class Recorded:
     """Phase 3: the updates on the chain, in the contract's order."""
 
     arrivals: Arrivals
+    sealed: Instant
+    """When the committees were done, or nobody waited for them any more."""
     now: Instant
     updates: tuple[RecordedUpdate, ...]
 

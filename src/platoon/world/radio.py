@@ -97,7 +97,7 @@ class ShadowFields:
     float32 cells of 3 m take 38 MB for ten RSUs of 1 km, and follow the standard's correlation within 0.1.
     """
 
-    def __init__(self, rsus: int, least_period_m: float, seed: int) -> None:
+    def __init__(self, rsus: int, least_period_m: float, seed: int, purpose: str = "shadow") -> None:
         wanted = int(least_period_m / CELL_M) + 16
         self._size = min(LARGEST_FIELD, int(fft.next_fast_len(wanted)))
         decorrelations = (SHADOW_DECORRELATION_LOS_M, SHADOW_DECORRELATION_NLOS_M)
@@ -106,18 +106,18 @@ class ShadowFields:
         for state, decorrelation in enumerate(decorrelations):
             amplitude = _compute_amplitude(self._size, decorrelation)
             for pair in range(0, rsus, 2):
-                made = _draw_fields(amplitude, stream(seed, "shadow", state, pair))
+                made = _draw_fields(amplitude, stream(seed, purpose, state, pair))
                 self._fields[state, pair : pair + 2] = made.reshape(2, -1)
         self._rsus = rsus
         self._correlations = [_corner_correlation(decorrelation) for decorrelation in decorrelations]
 
     def compute_db(self, points: Floats, line_of_sight: Bools) -> Floats:
         """(N, R) shadowing in dB at points (N, 2), added to the path loss."""
-        clear = SHADOW_SIGMA_LOS_DB * self._read(0, points)
-        blocked = SHADOW_SIGMA_NLOS_DB * self._read(1, points)
+        clear = SHADOW_SIGMA_LOS_DB * self.read(0, points)
+        blocked = SHADOW_SIGMA_NLOS_DB * self.read(1, points)
         return np.where(line_of_sight, clear, blocked)
 
-    def _read(self, state: int, points: Floats) -> Floats:
+    def read(self, state: int, points: Floats) -> Floats:
         """(N, R) unit normal values: bilinear, and scaled since an average of cells varies less than one cell."""
         scaled = points / CELL_M
         cell = np.floor(scaled)

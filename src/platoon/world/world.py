@@ -6,7 +6,7 @@ band, exact to the microsecond. Time moves only by ``advance`` and ``next_arriva
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from platoon.scenario import Scenario
 from platoon.world.cohort import Arrival, Cohort
 from platoon.world.compute import Processors
 from platoon.world.engines import start_traffic
+from platoon.world.links import Links, Parcel, Transfer
 from platoon.world.radio import Channel, place_rsus
 from platoon.world.sensing import Sensors
 from platoon.world.traffic import Traffic
@@ -66,6 +67,8 @@ class World:
         self._cohort = Cohort()
         self._arrived: list[Arrival] = []
         self._attached = True
+        self.links = Links(self.road_map, self.channel, scenario)
+        self._linked: int | None = None
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -133,8 +136,17 @@ class World:
             self._pass(limit)
         return self._arrived.pop(0) if self._arrived else None
 
+    def send(self, parcels: Sequence[Parcel]) -> tuple[Transfer, ...]:
+        """Send messages between devices now (``platoon.world.links``), over the links of this second."""
+        if self._linked != self._second:
+            self._linked = self._second
+            (before, was_present), after = self._before, self._traffic.positions
+            self.links.look((before + after) / 2.0, was_present & self._traffic.present)
+        return self.links.send(parcels, self.now)
+
     def abandon_round(self) -> Mapping[VehicleId, float]:
-        """Forget who has not arrived; returns the joules that each of them has spent."""
+        """Forget who has not arrived, and what is still on the air between devices; returns the joules that each
+        of those vehicles has spent."""
         started, computed = self._cohort.started, self._cohort.computed
         share = np.clip((self.now - started) / np.maximum(1, computed - started), 0.0, 1.0)
         spent = self._compute_joules(share)
@@ -190,6 +202,8 @@ class World:
 
     def _forget_cohort(self) -> None:
         self._cohort, self._arrived, self._attached = Cohort(), [], True
+        self.links.timetable.clear()
+        self._linked = None
 
     def _require_future(self, until: Instant) -> None:
         if until < self.now:

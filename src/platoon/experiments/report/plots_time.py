@@ -27,6 +27,7 @@ Runs = Sequence[RunRecord]
 PHASES = (
     ("distribution", "distribution_s"),
     ("training and upload", "training_s"),
+    ("seals", "sealing_s"),
     ("chain", "chain_s"),
     ("aggregation", "aggregation_s"),
 )

@@ -69,9 +69,18 @@ class Rounds:
     """Tokens."""
     distribution_s: Floats
     training_s: Floats
+    sealing_s: Floats
+    """Simulated seconds in which committees were asked for their seals."""
     chain_s: Floats
     aggregation_s: Floats
     energy_j: Floats
+    sealing_d2d: Ints
+    """Messages of local chains by the link that carried them, here and below."""
+    sealing_relayed: Ints
+    sealing_cellular: Ints
+    sealing_lost: Ints
+    """Out of all reach."""
+    sealing_bytes: Ints
     head: Texts
     """Ledger head after the round, hex."""
 

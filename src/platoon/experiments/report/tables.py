@@ -117,6 +117,19 @@ def _excluded(run: RunRecord) -> str:
     return f"{below_threshold(run, True)} honest{malicious}"
 
 
+def _local_links(run: RunRecord) -> str:
+    rounds = run.rounds
+    counts = {
+        "D2D": rounds.sealing_d2d,
+        "relayed": rounds.sealing_relayed,
+        "cellular": rounds.sealing_cellular,
+        "lost": rounds.sealing_lost,
+    }
+    if not sum(int(count.sum()) for count in counts.values()):
+        return "none sent"
+    return ", ".join(f"{int(count.sum())} {name}" for name, count in counts.items())
+
+
 GLANCE: dict[str, Callable[[RunRecord], str]] = {
     "Seed": lambda run: str(run.summary.seed),
     "Rounds": lambda run: str(len(run.rounds.round)),
@@ -132,6 +145,8 @@ GLANCE: dict[str, Callable[[RunRecord], str]] = {
     "Tokens to honest vehicles": lambda run: number(reward_total(run, True)),
     "Tokens to attackers": lambda run: number(reward_total(run, False)),
     "Energy of the vehicles": lambda run: number(float(np.nansum(run.rounds.energy_j)), 1, "J"),
+    "Messages of the local chains": _local_links,
+    "Sealing, mean of a round": lambda run: number(1e3 * mean_or_nan(run.rounds.sealing_s), 1, "ms"),
     "Position error of the twin, mean": lambda run: number(run.summary.forecast.position_mae_m, 1, "m"),
     "Link error of the twin, mean": lambda run: number(run.summary.forecast.link_mae_db, 1, "dB"),
     "Mean speed achieved": lambda run: number(run.summary.achieved_speed_kmh, 1, "km/h"),
