@@ -263,8 +263,8 @@ class _RateTable:
         self._rates[rows[:, 0], rows[:, 1]] = self._rates[rows[:, 1], rows[:, 0]] = rates
 
     def _knows(self, group: Sequence[int]) -> bool:
-        rows = [self._rows.get(node, -1) for node in group]
-        return min(rows, default=0) >= 0 and not np.isnan(self._rates[np.array(rows)[:, None], rows]).any()
+        rows = np.array([self._rows.get(node, -1) for node in group], dtype=np.int64)
+        return bool((rows >= 0).all()) and not np.isnan(self._rates[rows[:, None], rows]).any()
 
     def _grow(self, size: int) -> None:
         more = size - len(self._rates)
