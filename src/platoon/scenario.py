@@ -190,6 +190,10 @@ class Compute(Section):
     cycles_per_sample: Positive = Field(1e6, description="C, cycles per sample and epoch (DTB-FL: about 1e6)")
     load_mean: Share = Field(0.2, description="mean share of the CPU that other work takes")
     load_sigma: float = Field(0.1, ge=0, description="standard deviation of that share")
+    boaster_share: Share = Field(
+        0.0, description="share of vehicles that claim a faster clock than they have"
+    )
+    boast: float = Field(2.0, ge=1, le=100, description="factor by which these overstate their clock")
     capacitance: Positive = Field(1e-28, description="zeta of E = zeta C D epochs f^2, joules")
 
     @model_validator(mode="after")
@@ -238,6 +242,21 @@ class Twin(Section):
     utility_balance: Share = Field(0.5, description="alpha of eq. 10: link against compute")
     attestation_cycles: Positive = Field(5e8, description="C_test; far above the round trip, cycles")
     attestation_deadline_s: Positive = Field(1.0, description="an answer later than this fails, seconds")
+    attestation_steps: int = Field(
+        64,
+        ge=16,
+        multiple_of=16,
+        le=10_000_000,
+        description="hashes of the task's chain that a simulation really computes; it charges attestation_cycles",
+    )
+    attestation_age_s: float = Field(
+        30.0,
+        ge=0,
+        description="an attestation holds so long, then it is asked for anew; 0: before each round (DTB-FL)",
+    )
+    claim_tolerance: Share = Field(
+        0.55, description="a vehicle that attests less than this share of its claim is excluded; 0: none"
+    )
     compute_forecast: Literal["ar", "arima", "persistence"] = Field(
         "ar",
         description="capacity by batched autoregression, DTB-FL's ARIMA (an extra), or the last attestation",

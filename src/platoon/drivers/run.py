@@ -28,6 +28,7 @@ from platoon.drivers.assembly import (
     stake_of,
     task_rules,
 )
+from platoon.drivers.attesting import attest
 from platoon.drivers.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
 from platoon.drivers.event_loop import EventLoop
 from platoon.drivers.keys import follow_pseudonyms
@@ -246,7 +247,8 @@ class _Session:
     def _admit_newcomers(self) -> None:
         """Every vehicle in service is attested; who passes starts above the others (eq. 13)."""
         world = self._machinery.world
-        passed = world.attest(np.arange(self._scenario.fleet.vehicles)).passed
+        everybody = np.arange(self._scenario.fleet.vehicles)
+        passed = attest(self._scenario, world, self._accounts, self.chain.task, everybody, round=0).passed
         signed = admissions(self.chain, self._accounts, passed, world.serving(), world.now)
         for receipt in self.chain.submit(signed, round=0, at=world.now) if signed else ():
             if not receipt.ok:

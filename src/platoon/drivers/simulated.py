@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from platoon.drivers.attesting import attest, find_honest_claims
 from platoon.drivers.consult import consult
 from platoon.drivers.event_loop import Asked, Delivery, Done
 from platoon.drivers.keys import follow_pseudonyms, use_key
@@ -160,7 +161,10 @@ class SimulatedCarrier:
         parts = self._parts
         with parts.meter.measure("world"):
             measured = parts.world.measure()
-            attested = parts.world.attest(np.arange(len(parts.samples)))
+            due = np.flatnonzero(parts.twin.attestations_due(now))
+            attested = attest(
+                parts.scenario, parts.world, parts.accounts, parts.chain.task, due, round=parts.chain.round
+            )
             self._positions = parts.world.positions()
         with parts.meter.measure("twin"):
             parts.twin.observe(measured)
@@ -172,7 +176,9 @@ class SimulatedCarrier:
                 bits=parts.bits,
                 wait_s=config.distribution_s,
             )
-            return parts.twin.forecast(job, effect.horizon, now)
+            forecasts = parts.twin.forecast(job, effect.horizon, now)
+            honest = find_honest_claims(parts.scenario, parts.twin, parts.world)
+            return replace(forecasts, attested=forecasts.attested & honest)
 
     def _learn(self, effect: Learn) -> None:
         parts = self._parts

@@ -39,3 +39,21 @@ def compute_transmit_joules(transmit_dbm: float, transmitting_s: ArrayLike) -> F
     """
     watts = float(10.0 ** (transmit_dbm / 10.0)) / 1e3
     return watts * np.asarray(transmitting_s, dtype=np.float64)
+
+
+def compute_attested_hz(
+    cycles: float, answer_s: Floats, ping_s: Floats, deadline_s: float, largest_round_trip_s: float
+) -> Floats:
+    """(N,) cycles/s by the best of several answers: cycles over time less round trip; NaN past the deadline.
+
+    ``answer_s`` and ``ping_s`` (N, A) are seconds at the edge server's clock. Delays only add, so the least of each
+    counts. No more than ``largest_round_trip_s`` is subtracted: who answers pings late would look fast.
+
+    >>> compute_attested_hz(5e8, np.array([[0.27, 0.26]]), np.array([[0.01, 0.02]]), 1.0, 0.03).round(-6).tolist()
+    [2000000000.0]
+    """
+    least = answer_s.min(axis=1)
+    worked = least - np.minimum(ping_s.min(axis=1), largest_round_trip_s)
+    return np.where(
+        (least <= deadline_s) & (worked > 0.0), cycles / np.where(worked > 0.0, worked, 1.0), np.nan
+    )

@@ -145,6 +145,28 @@ def apply_attestations(
     )
 
 
+def are_attested(capacity: Capacity, at: Instant, age_s: float) -> Bools:
+    """(N,) whether the last attestation succeeded, and still holds at ``at``."""
+    return capacity.attested & (at - capacity.recent_at[:, -1] <= age_s * SECOND)
+
+
+def find_attested_hz(capacity: Capacity) -> Floats:
+    """(N,) geometric mean of the attestations that are kept, cycles/s; NaN before the first."""
+    kept = np.isfinite(capacity.recent)
+    total = np.where(kept, capacity.recent, 0.0).sum(axis=1)
+    count = kept.sum(axis=1)
+    return np.where(count > 0, np.exp(total / np.maximum(count, 1)), np.nan)
+
+
+def find_overclaims(attested_hz: Floats, claimed_hz: Floats, tolerance: float) -> Bools:
+    """(N,) who attests less than ``tolerance`` of the clock that it claims; nobody who has not been attested.
+
+    Claims are self-reported: they may exclude who made them, and enter no belief. A vehicle keeps a share of its
+    clock for other work, so an honest one attests less than its clock, but not half of it over time.
+    """
+    return np.asarray(np.nan_to_num(attested_hz, nan=np.inf) < tolerance * claimed_hz)
+
+
 def refine_capacity(capacity: Capacity, method: str = "ar") -> Capacity:
     """The day's pattern and the autoregressions anew; for method "arima" those models too."""
     capacity = replace(capacity, daily=fit_daily(capacity.daily))

@@ -34,7 +34,14 @@ from platoon.twin import arima, finish, foresee
 from platoon.twin import card as cards
 from platoon.twin.belief import Announced, Belief, start_belief
 from platoon.twin.columns import from_columns, to_columns
-from platoon.twin.compute import FORECASTS, apply_attestations, find_sigma, refine_capacity
+from platoon.twin.compute import (
+    FORECASTS,
+    apply_attestations,
+    are_attested,
+    find_attested_hz,
+    find_sigma,
+    refine_capacity,
+)
 from platoon.twin.filter import advance
 from platoon.twin.finish import Job
 from platoon.twin.link import Scene
@@ -89,6 +96,16 @@ class Twin:
         capacity = apply_attestations(self._belief.capacity, attestations, forecast)
         self._belief = replace(self._belief, capacity=capacity)
 
+    def attestations_due(self, at: Instant) -> Bools:
+        """(N,) who must answer a challenge before it can be chosen: it never did, failed, or did too long ago."""
+        age_us = self._scenario.twin.attestation_age_s * SECOND
+        capacity = self._belief.capacity
+        return ~capacity.attested | (at - capacity.recent_at[:, -1] >= age_us)
+
+    def attested_hz(self) -> Floats:
+        """(N,) what vehicles attested on average, cycles/s; NaN before the first."""
+        return find_attested_hz(self._belief.capacity)
+
     def forecast(self, job: Job, horizon: Duration, at: Instant) -> Forecasts:
         """What to expect of every vehicle if it is given ``job`` at ``at`` and has until ``at + horizon``.
 
@@ -125,7 +142,7 @@ class Twin:
             at=at,
             horizon=horizon,
             known=tracks.known,
-            attested=belief.capacity.attested,
+            attested=are_attested(belief.capacity, at, self._scenario.twin.attestation_age_s),
             edge_server=np.where(tracks.known, server, -1),
             measured_rate=measured_rate,
             rate=_spread(

@@ -26,8 +26,6 @@ PRIVATE_PEAK_HOUR, COMMERCIAL_PEAK_HOUR = 18.0, 13.0
 DAY_AMPLITUDE = 0.5
 """The mean load swings by this share of itself over the day."""
 LARGEST_LOAD = 0.95
-BOAST = 2.0
-"""Largest factor by which a vehicle overstates its processor."""
 
 
 class Processors:
@@ -38,14 +36,15 @@ class Processors:
     commercial: Bools
     """(N,) a commercial vehicle; a private one otherwise. The registration papers say so: the twin may know it."""
     claimed_hz: Floats
-    """(N,) what vehicles say of themselves. Nothing may use it but tests that nothing uses it."""
+    """(N,) the clock that vehicles say they have. The twin never sees it; attestations catch who boasts."""
 
     def __init__(self, settings: Compute, vehicles: int, seed: int) -> None:
         self._settings, self._seed = settings, seed
         low, high = settings.ghz
         self.clock_hz = stream(seed, "clock").uniform(low * 1e9, high * 1e9, vehicles)
         self.commercial = stream(seed, "vehicle type").random(vehicles) < COMMERCIAL_SHARE
-        self.claimed_hz = self.clock_hz * stream(seed, "claim").uniform(1.0, BOAST, vehicles)
+        boasts = stream(seed, "claim").random(vehicles) < settings.boaster_share
+        self.claimed_hz = self.clock_hz * np.where(boasts, settings.boast, 1.0)
         decay = np.exp(-1.0 / MEMORY_KNOTS)
         memory = decay ** np.arange(WINDOW)
         self._memory = memory / np.sqrt(np.square(memory).sum())

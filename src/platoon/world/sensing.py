@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from platoon.nouns import SECOND, Attestations, Bools, Floats, Instant, Measurements
-from platoon.physics.compute import compute_training_seconds
+from platoon.nouns import Attestations, Bools, Floats, Instant, Ints, Measurements
+from platoon.physics.compute import compute_attested_hz, compute_training_seconds
 from platoon.physics.radio import (
     METRES_PER_NS,
     VEHICLE_HEIGHT_M,
@@ -33,6 +33,8 @@ ROUND_TRIP_S = 0.010
 """Mean round trip between edge server and vehicle, seconds."""
 JITTER_S = 0.002
 """Mean of the delay on top of the least round trip, exponentially distributed, seconds."""
+LARGEST_ROUND_TRIP_S = 0.030
+"""No longer a round trip is subtracted from the time of an answer."""
 ATTEMPTS = 3
 """The task is timed so often; the best counts, since delays only add."""
 
@@ -113,18 +115,24 @@ class Sensors:
     def _draw(self, purpose: str, at: Instant, sigma: float, shape: tuple[int, ...]) -> Floats:
         return stream(self._scenario.seed, purpose, at).normal(0.0, sigma, shape)
 
-    def attest(self, at: Instant, asked: Bools) -> Attestations:
-        """Time the calibrated task on the vehicles in ``asked``: cycles over time, round trip subtracted."""
-        settings = self._scenario.twin
+    def attest(self, at: Instant, asked: Bools, workers: Ints | None = None) -> Attestations:
+        """Time the calibrated task on the vehicles in ``asked``; whether answers are right is for who checks them.
+
+        ``workers`` (N,) are the vehicles whose processors do the work: each its own, unless it relays the task to
+        an accomplice, which costs another round trip.
+        """
+        settings, vehicles = self._scenario.twin, np.arange(len(asked))
         shape = (len(asked), ATTEMPTS)
         rng = stream(self._scenario.seed, "attestation", at)
         least = ROUND_TRIP_S * rng.uniform(0.8, 1.2, (len(asked), 1))
         ping = least + rng.exponential(JITTER_S, shape)
         delay = least + rng.exponential(JITTER_S, shape)
-        free = self._processors.available_hz(at)
-        task = compute_training_seconds(settings.attestation_cycles, free)
-        answer = task[:, None] + delay
-        passed = asked & (answer.min(axis=1) <= settings.attestation_deadline_s)
-        timed = np.maximum(answer.min(axis=1) - ping.min(axis=1), 1.0 / SECOND)
-        measured = settings.attestation_cycles / timed
+        workers = vehicles if workers is None else workers
+        delay += np.where(workers != vehicles, least[workers, 0], 0.0)[:, None]
+        free = self._processors.available_hz(at)[workers]
+        answer = compute_training_seconds(settings.attestation_cycles, free)[:, None] + delay
+        measured = compute_attested_hz(
+            settings.attestation_cycles, answer, ping, settings.attestation_deadline_s, LARGEST_ROUND_TRIP_S
+        )
+        passed = asked & np.isfinite(measured)
         return Attestations(at=at, asked=asked, passed=passed, cpu_hz=np.where(passed, measured, np.nan))

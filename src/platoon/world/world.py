@@ -103,7 +103,7 @@ class World:
         return self._sensors.measure(self.now, self.positions(), self.present())
 
     def attest(self, vehicles: Ints) -> Attestations:
-        """Answers of these vehicles to the calibrated task; only who is in service can be asked."""
+        """Times of these vehicles on the calibrated task; only who is in service can be asked."""
         asked = np.zeros(self._scenario.fleet.vehicles, dtype=np.bool_)
         asked[vehicles] = True
         return self._sensors.attest(self.now, asked & (self.serving() >= 0))
