@@ -11,7 +11,7 @@ from bench.rows import Row
 from bench.twin_world import SEEDS, load, over_seeds, start_world
 from platoon.nouns import Floats, seconds
 from platoon.twin.filter import predict_positions
-from platoon.twin.places import foresee_projected
+from platoon.twin.places import Asked
 from platoon.twin.twin import Twin
 
 HORIZONS_S: Floats = np.array([5.0, 10.0, 20.0, 30.0, 45.0, 60.0])
@@ -56,9 +56,11 @@ def follow(seed: int) -> Floats:
 
 def forecast_all(twin: Twin) -> tuple[Floats, Floats]:
     """(3, horizons, N, 2) positions by the three methods, and who is known (N,)."""
-    tracks, scene = twin._belief.tracks, twin._scene
-    everyone = np.arange(len(tracks.known))
-    mine = foresee_projected(scene.road_map, tracks, everyone, HORIZONS_S).mean
-    still = np.broadcast_to(tracks.position, mine.shape)
+    tracks = twin._belief.tracks
+    known = np.flatnonzero(tracks.known)
+    still = np.broadcast_to(tracks.position, (len(HORIZONS_S), *tracks.position.shape))
+    mine = still.copy()
+    asked = Asked(traffic=twin._belief.traffic, tracks=tracks, who=known, ahead_s=HORIZONS_S)
+    mine[:, known] = twin._foresight.foresee(asked).mean
     constant, _ = predict_positions(tracks, HORIZONS_S, np.inf)
     return np.array([mine, still, constant]), tracks.known

@@ -239,6 +239,18 @@ class Twin(Section):
     position_sigma_m: Positive = Field(
         3.0, description="noise of a measured position per axis, metres, for positioning = position"
     )
+    position_forecast: Literal["particles", "as_written", "projected", "constant_velocity", "stand_still"] = (
+        Field(
+            "particles",
+            description="particles on the road graph; DTB-FL's EKF to 30 s (as_written); or a plain peer",
+        )
+    )
+    position_switch_s: float = Field(
+        0.0, ge=0, description="horizon up to which the filter's forecast is used, then particles, seconds"
+    )
+    particles: int = Field(
+        16, ge=4, le=256, description="per vehicle that reaches a junction within the horizon"
+    )
     utility_balance: Share = Field(0.5, description="alpha of eq. 10: link against compute")
     attestation_cycles: Positive = Field(5e8, description="C_test; far above the round trip, cycles")
     attestation_deadline_s: Positive = Field(1.0, description="an answer later than this fails, seconds")

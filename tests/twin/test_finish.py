@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.rng import stream
-from platoon.twin import finish, foresee, places
+from platoon.twin import finish, foresee
 
 NODES = 15
 WEIGHTS = np.full((NODES, 1), 1 / NODES)
@@ -26,10 +26,7 @@ def start(*seconds):
 
 
 def test_nodes_are_those_of_gauss_and_hermite():
-    for nodes, weights in (
-        (foresee.LINK_NODES, foresee.LINK_WEIGHTS),
-        (places.NODES, places.WEIGHTS),
-    ):
+    for nodes, weights in ((foresee.LINK_NODES, foresee.LINK_WEIGHTS),):
         expected_nodes, expected_weights = np.polynomial.hermite_e.hermegauss(len(nodes))
         assert np.allclose(nodes, expected_nodes)
         assert np.allclose(weights, expected_weights / expected_weights.sum())

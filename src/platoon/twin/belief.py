@@ -12,7 +12,9 @@ from platoon.twin.compute import Capacity, start_capacity
 from platoon.twin.filter import Fixes, Tracks, start_fixes, start_tracks
 from platoon.twin.finish import Experience, start_experience
 from platoon.twin.link import Links, Scene, start_blend, start_map
+from platoon.twin.traffic import Traffic, start_traffic
 from platoon.twin.watch import Watch, start_watch
+from platoon.twin.ways import Ways
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class Belief:
     clocks: Clocks
     fixes: Fixes
     """What the last measurements alone said of places."""
+    traffic: Traffic
     capacity: Capacity
     links: Links
     now: Sight
@@ -73,7 +76,9 @@ class Belief:
     card: Card
 
 
-def start_belief(vehicles: int, scene: Scene, radio: Radio, commercial: Bools | None = None) -> Belief:
+def start_belief(
+    vehicles: int, scene: Scene, ways: Ways, *, radio: Radio, commercial: Bools | None = None
+) -> Belief:
     """Nothing measured, nothing learned. ``commercial`` (N,) are the registered types."""
     blind = _blind(vehicles, len(scene.rsus))
     nobody = np.zeros(vehicles)
@@ -81,6 +86,7 @@ def start_belief(vehicles: int, scene: Scene, radio: Radio, commercial: Bools | 
         tracks=start_tracks(vehicles),
         clocks=start_clocks(radio, len(scene.rsus)),
         fixes=start_fixes(vehicles),
+        traffic=start_traffic(ways, vehicles),
         capacity=start_capacity(vehicles, commercial),
         links=Links(residuals=start_map(scene), blend=start_blend()),
         now=blind,

@@ -1,16 +1,15 @@
 """What the traffic does at junctions and on roads, learned from the vehicles that were seen to do it.
 
-Turns: counts of who went from which road to which (Dirichlet smoothed by the share of that kind of turn everywhere),
-and where across the road those who then turned left, right or not at all had driven before. Speeds: what share of
-the limit a vehicle drives on free road, and a road lets drive. Losses: the seconds that turning, and starting from a
-stand, cost beside driving through.
+Turns: counts of who went from which road to which (Dirichlet smoothed by the share of that kind of turn
+everywhere), and where across the road those who then turned left, right or not at all had driven before: lanes
+tell turns. Losses: the seconds that turning, and starting from a stand, cost beside driving through; and the waits.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from platoon.nouns import SECOND, Floats, Ints
+from platoon.nouns import SECOND, Floats, Instant, Ints
 from platoon.twin import signals as lights
 from platoon.twin.matching import ZONES_M, Crossings, Matches
 from platoon.twin.signals import Signals
@@ -25,7 +24,7 @@ PRIOR_COUNT = 2.0
 USUAL_PACE = 0.95
 """Share of the limit that a vehicle drives before anything is known."""
 PACE_FIXES = 20.0
-"""Fixes that the fleet's pace counts for in a vehicle's, and 1 in a road's."""
+"""Fixes that the fleet's pace counts for in a vehicle's."""
 PRIOR_LOSS_S = 1.0
 PRIOR_LOSSES = 3.0
 LONGEST_LOSS_S = 90.0
@@ -42,9 +41,9 @@ class Habits:
     losses: Floats
     """(2, 4, 2, 4) sum of seconds lost on a road without a stand, and number, by kind of turn before it, whether
     the vehicle had stood there, and kind of turn after it."""
-    roads: Floats
-    """(2, E) sum of speed over what limit and vehicle let expect, and number of fixes."""
     signals: Signals
+    searched_at: Instant
+    """When the cycle of the signals was last looked for."""
 
 
 def start_habits(ways: Ways) -> Habits:
@@ -54,8 +53,8 @@ def start_habits(ways: Ways) -> Habits:
         turns=np.zeros(ways.follow.shape),
         across=np.full((KINDS, len(ZONES_M) + 1, len(PLACES_ACROSS) + 1), PRIOR_COUNT / 6),
         losses=np.stack([np.full(shape, PRIOR_LOSS_S * PRIOR_LOSSES), np.full(shape, PRIOR_LOSSES)]),
-        roads=np.zeros((2, len(ways.length))),
         signals=lights.start_signals(len(ways.road_map.junctions)),
+        searched_at=Instant(0),
     )
 
 
@@ -119,9 +118,7 @@ def expect_pace(matches: Matches) -> Floats:
 def expect_turns(habits: Habits, ways: Ways, edge: Ints) -> Floats:
     """(..., S) probability of each successor of roads ``edge`` (...)."""
     possible = ways.follow >= 0
-    overall = np.bincount(
-        ways.kind[possible], weights=habits.turns[possible], minlength=KINDS
-    ) + 1.0 / KINDS
+    overall = np.bincount(ways.kind[possible], weights=habits.turns[possible], minlength=KINDS) + 1.0 / KINDS
     usual = np.where(possible[edge], overall[ways.kind[edge]], 0.0)
     usual = usual / np.maximum(usual.sum(axis=-1, keepdims=True), 1e-300)
     seen = habits.turns[edge] + SMOOTHING * usual

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from platoon.nouns import SECOND, Bools, Floats, Instant, Ints
-from platoon.twin.places import find_headings
 from platoon.twin.ways import Ways
 
+HEADING_SPEED = 1.5
+"""m/s below which the filter's velocity says nothing about the direction of driving."""
 LOST_M = 30.0
 """A vehicle that is so far from its road and all successors is looked for anew."""
 HYSTERESIS_M = 3.0
@@ -22,6 +23,8 @@ WRONG_WAY_SPEED = 4.0
 """m/s against the road's direction at which the road cannot be the vehicle's."""
 STAND_SPEED = 2.0
 """m/s along the road below which a vehicle stands: the velocity of a standing one is known to 1 m/s."""
+APPROACH_M = 60.0
+"""A vehicle that stands so near to the end of its road waits to pass the junction."""
 RECENT = 10.0
 """Fixes that the mean lateral place remembers."""
 ZONES_M: Floats = np.array([25.0, 50.0, 80.0, 120.0, 170.0])
@@ -103,6 +106,12 @@ class Seen:
     """(M, 2) as measured, metres: lateral places are means of these."""
 
 
+def find_headings(velocity: Floats) -> Floats:
+    """(N,) radians of velocities (N, 2); NaN where too slow to tell."""
+    vx, vy = velocity.T
+    return np.where(np.hypot(vx, vy) >= HEADING_SPEED, np.arctan2(vy, vx), np.nan)
+
+
 def start_matches(vehicles: int) -> Matches:
     """Nobody is on any road yet."""
     never, nothing = np.full(vehicles, -1), np.zeros(vehicles)
@@ -139,18 +148,20 @@ def put(matches: Matches, who: Ints, own: Matches) -> Matches:
 
 
 def apply_seen(ways: Ways, before: Matches, seen: Seen, pace: Floats) -> tuple[Matches, Crossings]:
-    """The matches after one instant, and who crossed onto another road. ``before`` and ``seen`` are of the same M."""
+    """The matches after one instant, and who crossed onto another road; all are of the same M vehicles.
+
+    ``pace`` (M,) is the share of the limit that each drives on free road.
+    """
     choice, offset, lost = _choose(ways, before, seen)
     crossed = (choice > 0) & ~lost
     slot = np.where(crossed, choice - 1, 0)
-    rows = np.arange(len(slot))
     after = ways.follow[np.maximum(before.edge, 0), slot]
     found, place = _look_anew(ways, seen, lost)
     edge = np.where(lost, found, np.where(crossed, after, before.edge))
     offset = np.where(lost, place, offset)
     fresh = crossed | lost
     speed = (seen.velocity * _direction(ways, edge, offset)).sum(axis=1)
-    passed_at = np.where(lost, -1, _find_passing(ways, before, seen, offset, crossed, slot))
+    passed_at = np.where(lost, -1, _find_passing(ways, before, seen, offset, np.where(crossed, choice, 0)))
     crossings = Crossings(
         edge=before.edge[crossed],
         slot=slot[crossed],
@@ -171,11 +182,12 @@ def apply_seen(ways: Ways, before: Matches, seen: Seen, pace: Floats) -> tuple[M
         zones=np.where(fresh[:, None], np.nan, before.zones),
         entered_at=np.where(crossed, passed_at, np.where(lost, -1, before.entered_at)),
         passed_at=np.where(fresh, -1, passed_at),
-        entry=np.where(crossed, ways.entry[np.maximum(before.edge, 0), slot], np.where(lost, 0.0, before.entry)),
+        entry=np.where(
+            crossed, ways.entry[np.maximum(before.edge, 0), slot], np.where(lost, 0.0, before.entry)
+        ),
         came=np.where(crossed, ways.kind[np.maximum(before.edge, 0), slot], np.where(lost, 0, before.came)),
         came_from_stand=np.where(fresh, crossed & before.stood, before.came_from_stand),
     )
-    del rows
     return _note(ways, entered, seen, offset, speed), crossings
 
 
@@ -223,12 +235,10 @@ def _direction(ways: Ways, edge: Ints, offset: Floats) -> Floats:
     return direction
 
 
-def _find_passing(
-    ways: Ways, before: Matches, seen: Seen, offset: Floats, crossed: Bools, slot: Ints
-) -> Ints:
+def _find_passing(ways: Ways, before: Matches, seen: Seen, offset: Floats, choice: Ints) -> Ints:
     """(M,) instant at which the junction was passed, linear between the last two fixes; -1 before it."""
-    own = np.maximum(before.edge, 0)
-    reach = np.where(crossed, ways.length[own] + ways.gap[own, slot] + offset, offset)
+    own, slot = np.maximum(before.edge, 0), np.maximum(choice - 1, 0)
+    reach = np.where(choice > 0, ways.length[own] + ways.gap[own, slot] + offset, offset)
     went, left = reach - before.offset, ways.line[own] - before.offset
     passes = (before.passed_at < 0) & (reach >= ways.line[own]) & (before.at >= 0)
     share = np.clip(left / np.where(went > 0.1, went, np.inf), 0.0, 1.0)
@@ -250,7 +260,7 @@ def _note(ways: Ways, entered: Matches, seen: Seen, offset: Floats, speed: Float
     rows = np.flatnonzero(on_road & np.isnan(zones[np.arange(len(zone)), zone]))
     zones[rows, zone[rows]] = lateral[rows]
     standing = speed < STAND_SPEED
-    approach = rest < np.maximum(60.0, 0.0)
+    approach = rest < APPROACH_M
     third = ways.length[edge] / 3.0
     free = (offset > np.minimum(80.0, third)) & (rest > np.minimum(60.0, third)) & ~standing
     gain = np.stack([speed / ways.limit[edge], np.ones(len(edge))], axis=1)
@@ -260,7 +270,9 @@ def _note(ways: Ways, entered: Matches, seen: Seen, offset: Floats, speed: Float
         speed=speed,
         lateral=lateral,
         fixes=fixes,
-        stands_since=np.where(standing, np.where(entered.stands_since < 0, seen.at, entered.stands_since), -1),
+        stands_since=np.where(
+            standing, np.where(entered.stands_since < 0, seen.at, entered.stands_since), -1
+        ),
         stood=entered.stood | (standing & approach),
         zones=zones,
         pace=entered.pace + np.where(free[:, None], gain, 0.0),

@@ -34,6 +34,9 @@ PACE_SPREAD = 0.04
 RED_WEIGHT = 0.9
 """How far a vehicle standing in the approach is believed to stand at a red light."""
 APPROACH_M = 30.0
+"""Such a vehicle is at most so far before the end of its road, metres."""
+LATE_START = 0.85
+"""Share of a cycle beyond which the next start was just missed by an error of the phase: no wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,33 +45,40 @@ class Drive:
 
     position: Floats
     """(T, P, M, 2) metres."""
-    row: Ints
+    rows: Ints
     """(T, P, M) nearest road sample."""
     travelled: Floats
     """(T, P, M) metres driven."""
-    turn: Ints
-    """(P, M) the first turn: which successor."""
+    turns: Floats
+    """(P, M) a number in [0, 1) that orders the particles by their first turn, then by their second, and so on."""
 
 
-def drive(ways: Ways, habits: Habits, own: Matches, at: Instant, ahead_s: Floats, particles: int) -> Drive:
-    """Let ``particles`` of every vehicle of ``own`` (M) drive on from where it is believed to be at ``at``."""
-    fleet = _Fleet(ways, habits, own, at, particles)
-    shape = (len(ahead_s), particles * len(own.edge))
-    drive = _Record(ahead_s, np.empty((*shape, 2)), np.zeros(shape, dtype=np.int64), np.zeros(shape))
+def drive(ways: Ways, habits: Habits, own: Matches, *, at: Instant, ahead_s: Floats, dice: Floats) -> Drive:
+    """Let the particles of ``own`` (M vehicles) drive on from where each was matched last.
+
+    ``ahead_s`` (T,) seconds after ``at``, ascending; ``dice`` (2 STAGES, DICE, P) from ``throw_dice``.
+    """
+    fleet = _Fleet(ways, habits, own, at, dice)
+    size = (len(ahead_s), dice.shape[2], len(own.edge))
+    moments = np.tile(ahead_s[:, None] + fleet.age_s, (1, dice.shape[2]))
+    record = _Record(
+        moments, np.empty((*moments.shape, 2)), np.zeros_like(moments, dtype=np.int64), moments * 0.0
+    )
     stage = fleet.start()
-    first = stage.slot
-    for number in range(1, STAGES):
-        drive.note(ways, stage)
-        alive = stage.leaves_s < ahead_s[-1]
-        if not alive.any():
+    turns, digit = stage.slot / (ways.follow.shape[1]), 1.0 / ways.follow.shape[1]
+    for number in range(1, STAGES + 1):
+        record.note(ways, stage)
+        alive = stage.leaves_s <= moments[-1, stage.index]
+        if not alive.any() or number == STAGES:
             break
         stage = fleet.follow(stage, alive, number)
-    size = (len(ahead_s), particles, len(own.edge))
+        digit /= ways.follow.shape[1]
+        turns[stage.index] += stage.slot * digit
     return Drive(
-        position=drive.position.reshape(*size, 2),
-        row=drive.row.reshape(size),
-        travelled=drive.travelled.reshape(size),
-        turn=first.reshape(size[1:]),
+        position=record.position.reshape(*size, 2),
+        rows=record.row.reshape(size),
+        travelled=record.travelled.reshape(size),
+        turns=turns.reshape(size[1:]),
     )
 
 
@@ -93,27 +103,27 @@ class _Stage:
     """(A,) seconds lost at the start of the road."""
     gone_m: Floats
     """(A,) metres driven before."""
-    before: Ints
-    """(A,) the road before, where the start is negative."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    ahead_s: Floats
+    moments_s: Floats
+    """(T, particles) seconds since the match of each."""
     position: Floats
     row: Ints
     travelled: Floats
 
     def note(self, ways: Ways, stage: _Stage) -> None:
         """Write down where the particles are at the moments that fall into this stage."""
-        for moment, ahead in enumerate(self.ahead_s):
-            here = np.flatnonzero((stage.enters_s <= ahead) & (ahead < stage.leaves_s))
+        for moment, all_s in enumerate(self.moments_s):
+            time = all_s[stage.index]
+            here = np.flatnonzero((stage.enters_s <= time) & (time < stage.leaves_s))
             if len(here):
-                self._write(ways, stage, here, moment, float(ahead))
+                self._write(ways, stage, here, moment, time[here])
 
-    def _write(self, ways: Ways, stage: _Stage, here: Ints, moment: int, ahead: float) -> None:
+    def _write(self, ways: Ways, stage: _Stage, here: Ints, moment: int, time_s: Floats) -> None:
         edge, index = stage.edge[here], stage.index[here]
-        offset = _find_offset(ways, stage, here, ahead)
+        offset = _find_offset(ways, stage, here, time_s)
         self.travelled[moment, index] = stage.gone_m[here] + offset - stage.start_m[here]
         inside = np.clip(offset, 0.0, ways.length[edge])
         point, row = ways.locate(edge, inside)
@@ -123,31 +133,30 @@ class _Record:
         self.row[moment, index] = row
 
 
-def _find_offset(ways: Ways, stage: _Stage, here: Ints, ahead: float) -> Floats:
+def _find_offset(ways: Ways, stage: _Stage, here: Ints, time_s: Floats) -> Floats:
     edge = stage.edge[here]
     start, line = stage.start_m[here], ways.line[edge]
     driving = np.maximum(stage.comes_s[here] - stage.enters_s[here], 1e-6)
     slow = np.minimum(stage.slow_s[here], 0.8 * driving)
-    time = ahead - stage.enters_s[here]
+    time = time_s - stage.enters_s[here]
     lost = slow * -np.expm1(-time / STARTING_S)
     share = np.clip((time - lost) / np.maximum(driving - slow, 1e-6), 0.0, 1.0)
     waits = stage.leaves_s[here] > stage.comes_s[here] + 0.5
     stop = np.maximum(ways.length[edge] - BEFORE_LINE_M, start)
     end = np.where(waits, np.minimum(stop, line), line)
-    return np.minimum(start + share * (line - start), np.maximum(end, start))
+    return np.asarray(np.minimum(start + share * (line - start), np.maximum(end, start)))
 
 
 class _Fleet:
     """What the particles of one forecast share."""
 
-    def __init__(self, ways: Ways, habits: Habits, own: Matches, at: Instant, particles: int) -> None:
-        self.ways, self.habits, self.own, self.at, self.particles = ways, habits, own, at, particles
-        self.vehicles = len(own.edge)
-        self.dice = throw_dice(particles)
+    def __init__(self, ways: Ways, habits: Habits, own: Matches, at: Instant, dice: Floats) -> None:
+        self.ways, self.habits, self.own, self.at, self.dice = ways, habits, own, at, dice
+        self.vehicles, self.particles = len(own.edge), dice.shape[2]
+        self.age_s = (at - own.at) / SECOND
         self.losses = learned.expect_losses(habits)
         self.pace = learned.expect_pace(own)
-        self.red = _find_red(ways, own, at)
-        self.opening = _Opening(habits.signals)
+        self.waits = _Waits(ways, habits.signals, own, at)
 
     def start(self) -> _Stage:
         """The rest of the road on which each vehicle is."""
@@ -175,7 +184,6 @@ class _Fleet:
             start_m=start,
             slow_s=slow,
             gone_m=np.zeros(len(index)),
-            before=edge,
         )
 
     def follow(self, stage: _Stage, alive: Bools, number: int) -> _Stage:
@@ -202,7 +210,6 @@ class _Fleet:
             start_m=start,
             slow_s=np.maximum(self.losses[came, stood, STRAIGHT], 0.0),
             gone_m=stage.gone_m[alive] + ways.line[before] - stage.start_m[alive],
-            before=before,
         )
 
     def _speed(self, edge: Ints, vehicle: Ints, particle: Ints) -> Floats:
@@ -211,62 +218,61 @@ class _Fleet:
 
     def _leave(self, edge: Ints, comes: Floats, vehicle: Ints, particle: Ints, number: int) -> Floats:
         """Seconds at which the particles pass the junction at the end of ``edge``."""
-        node = self.ways.node[edge]
-        die = self.dice[number, 1][particle], self.dice[number + STAGES, 1][particle]
-        return self.opening.leave(self.red, node, self.ways.axis[edge], self.at, comes, die)
+        dice = self.dice[number, 1][particle], self.dice[number + STAGES, 1][particle]
+        return comes + self.waits.draw(edge, comes - self.age_s[vehicle], *dice)
 
 
-class _Opening:
-    """When a junction lets a particle pass: by the phase where the cycle is known, else by the waits seen."""
+class _Waits:
+    """How long particles wait at junctions: by the phase where the cycle is known, else by the waits seen."""
 
-    def __init__(self, signals: lights.Signals) -> None:
-        self.signals = signals
-        rolling = lights._smooth(signals.profile[0])
-        self.passes = np.clip(rolling / np.quantile(rolling, 0.85, axis=1, keepdims=True), 0.0, 1.0)
-        start = np.cumsum(signals.profile[1], axis=1)
-        self.starts = start / start[:, -1:]
-        waits = np.cumsum(signals.waits)
-        self.waits = waits / waits[-1]
-        self.stops = signals.waits.sum() / (signals.waits.sum() + signals.rolled)
+    def __init__(self, ways: Ways, signals: lights.Signals, own: Matches, at: Instant) -> None:
+        self.ways, self.signals, self.at = ways, signals, at
+        self.passes = lights.find_open(signals)
+        self.starts = np.cumsum(signals.profile[1], axis=1)
+        self.waits = np.cumsum(signals.waits)
+        self.stops = self.waits[-1] / (self.waits[-1] + signals.rolled)
+        self.red = _find_red(ways, own)
 
-    def leave(
-        self,
-        red: tuple[Ints, Ints, Floats],
-        node: Ints,
-        axis: Ints,
-        at: Instant,
-        comes: Floats,
-        die: tuple[Floats, Floats],
-    ) -> Floats:
-        lit = node >= 0
-        if not self.signals.cycle_s > 0.0:
-            wait = np.searchsorted(self.waits, (die[0] - 1 + self.stops) / self.stops) + 0.5
-            return comes + np.where(lit & (die[0] > 1 - self.stops), wait, 0.0)
-        bins, cycle = lights.BINS, self.signals.cycle_s
-        nodes, which = np.unique(np.maximum(node, 0), return_inverse=True)
-        belief = lights.find_phases(self.signals, nodes, at)
-        place = np.searchsorted(nodes, red[0])
-        hit = (place < len(nodes)) & (nodes[np.minimum(place, len(nodes) - 1)] == red[0])
-        closed = 1.0 - RED_WEIGHT * self.passes[red[1]]
-        np.multiply.at(belief, place[hit], closed[hit] ** red[2][hit, None])
-        total = np.cumsum(belief, axis=1)
-        phase = (total[which] < die[0][:, None] * total[which][:, -1:]).sum(axis=1)
-        phase = (phase + comes / cycle * bins) % bins
-        here = np.minimum(phase.astype(np.int64), bins - 1)
-        passes = die[1] < self.passes[axis, here]
-        start = (self.starts[axis] < ((die[1] * 7.13) % 1.0)[:, None]).sum(axis=1)
-        wait = ((start - phase) % bins) / bins
-        wait = np.where(wait > 0.85, 0.0, wait) * cycle
-        return comes + np.where(lit & ~passes, wait, 0.0)
+    def draw(self, edge: Ints, comes_s: Floats, phase_die: Floats, pass_die: Floats) -> Floats:
+        """Seconds (A,) of waiting at the end of roads ``edge`` (A,) for who comes ``comes_s`` (A,) from now."""
+        lit = self.ways.node[edge] >= 0
+        if self.signals.cycle_s > 0.0:
+            wait = self._draw_by_phase(edge, comes_s, phase_die, pass_die)
+        else:
+            beyond = (phase_die - (1.0 - self.stops)) / self.stops
+            wait = np.searchsorted(self.waits, beyond * self.waits[-1]) + 0.5
+            wait = np.where(beyond > 0.0, wait, 0.0)
+        return np.where(lit, wait, 0.0)
+
+    def _draw_by_phase(self, edge: Ints, comes_s: Floats, phase_die: Floats, pass_die: Floats) -> Floats:
+        """A phase of the junction, then whether it lets pass when the particle comes, else when it next does."""
+        bins, axis = lights.BINS, self.ways.axis[edge]
+        nodes, which = np.unique(np.maximum(self.ways.node[edge], 0), return_inverse=True)
+        total = np.cumsum(self._find_phases(nodes), axis=1)[which]
+        now = (total < phase_die[:, None] * total[:, -1:]).sum(axis=1)
+        phase = (now + comes_s / self.signals.cycle_s * bins) % bins
+        passes = pass_die < self.passes[axis, np.minimum(phase.astype(np.int64), bins - 1)]
+        starts = self.starts[axis]
+        start = (starts < (pass_die * 7.13 % 1.0)[:, None] * starts[:, -1:]).sum(axis=1)
+        wait = (start - phase) % bins / bins
+        return np.where(passes | (wait > LATE_START), 0.0, wait * self.signals.cycle_s)
+
+    def _find_phases(self, nodes: Ints) -> Floats:
+        """(C, BINS) belief of the phases of junctions ``nodes`` (C,), sorted; who stands there stands at red."""
+        belief = lights.find_phases(self.signals, nodes, self.at)
+        node, axis = self.red
+        place = np.minimum(np.searchsorted(nodes, node), len(nodes) - 1)
+        here = nodes[place] == node
+        np.multiply.at(belief, place[here], 1.0 - RED_WEIGHT * self.passes[axis[here]])
+        return belief
 
 
-def _find_red(ways: Ways, own: Matches, at: Instant) -> tuple[Ints, Ints, Floats]:
-    """Junction, street and weight of every vehicle that stands in the approach to a junction now."""
+def _find_red(ways: Ways, own: Matches) -> tuple[Ints, Ints]:
+    """Junction and street of every vehicle that stands in the approach to one."""
     rest = ways.length[own.edge] - own.offset
-    stands = (own.stands_since >= 0) & (rest < APPROACH_M) & (rest > -5.0) & (ways.node[own.edge] >= 0)
-    rows = np.flatnonzero(stands)
-    edge = own.edge[rows]
-    return ways.node[edge], ways.axis[edge], np.ones(len(rows))
+    stands = (own.stands_since >= 0) & (np.abs(rest) < APPROACH_M) & (ways.node[own.edge] >= 0)
+    edge = own.edge[stands]
+    return ways.node[edge], ways.axis[edge]
 
 
 def _choose(share: Floats, die: Floats) -> Ints:

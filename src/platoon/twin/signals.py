@@ -1,10 +1,11 @@
 """When a junction lets whom pass, inferred from who was seen to pass it.
 
-Lights repeat. The lags between passings of one junction, over all junctions, show by what cycle: vehicles of the same
-street pass a whole number of cycles apart, those of the crossing street half-way between. Given the cycle, each
-junction has a phase, which its last few passings tell; and over the phase it shows how many vehicles pass rolling
-and how many start from a stand, on the one street and on the other. All of it is learned from the traffic; where no
-cycle shows (no lights, or each with a cycle of its own) ``cycle_s`` stays 0 and waits are drawn from those seen.
+Lights repeat. The lags between passings of one junction, over all junctions, show by what cycle: vehicles of the
+same street pass a whole number of cycles apart, those of the crossing street half-way between. Given the cycle,
+each junction has a phase, which its last few passings tell; and over the phase it shows how many vehicles pass
+rolling and how many start from a stand, on the one street and on the other. All of it is learned from the traffic;
+where no cycle shows (no lights, or each with a cycle of its own) ``cycle_s`` stays 0, and waits are drawn from
+those seen.
 """
 
 from dataclasses import dataclass, replace
@@ -38,13 +39,13 @@ class Signals:
     """What is known of J junctions."""
 
     at: Ints
-    """(J, EVENTS) instants of the last passings, microseconds, latest first; -1 where there were fewer."""
+    """(J, EVENTS) instants of the last passings, microseconds, latest first; -1 where there is none."""
     axis: Ints
     """(J, EVENTS) street: 0 or 1."""
     started: Ints
     """(J, EVENTS) 1 for who had stood before, 0 for who came rolling."""
     lags: Floats
-    """(2, LAGS) pairs of passings of one junction on the same street, and on crossing streets, by seconds between."""
+    """(2, LAGS) pairs of passings of one junction, of the same street and of crossing ones, by seconds between."""
     cycle_s: float
     """0 while none is established."""
     profile: Floats
@@ -91,9 +92,7 @@ def learn_passings(signals: Signals, node: Ints, at: Ints, axis: Ints, started: 
     for column, value in zip(columns, (at, axis, started), strict=True):
         column[node, 1:] = column[node, :-1]
         column[node, 0] = value
-    return replace(
-        signals, at=columns[0], axis=columns[1], started=columns[2], lags=lags, profile=profile
-    )
+    return replace(signals, at=columns[0], axis=columns[1], started=columns[2], lags=lags, profile=profile)
 
 
 def find_cycle(signals: Signals) -> Signals:
@@ -115,20 +114,22 @@ def find_phases(signals: Signals, node: Ints, at: Ints | Instant) -> Floats:
     bins = (np.arange(BINS) - shift[..., None]) % BINS
     seen = likelihood[signals.started[node][..., None], signals.axis[node][..., None], bins]
     log = np.log(1.0 + memory[..., None] * (seen - 1.0)).sum(axis=1)
-    weight: Floats = np.exp(log - log.max(axis=1, keepdims=True))
-    return weight / weight.sum(axis=1, keepdims=True)
+    weight = np.exp(log - log.max(axis=1, keepdims=True))
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
 def find_open(signals: Signals) -> Floats:
-    """(2, BINS) share of vehicles, in [0, 1], that pass street 0 and 1 if they come in that phase."""
-    passing = _smooth(signals.profile.sum(axis=0))
+    """(2, BINS) share of vehicles, in [0, 1], that roll over from street 0 and 1 if they come in that phase."""
+    passing = _smooth(signals.profile[0])
     return np.clip(passing / np.quantile(passing, 0.85, axis=1, keepdims=True), 0.0, 1.0)
 
 
 def _likelihoods(signals: Signals) -> Floats:
     smooth = _smooth(signals.profile)
-    return smooth / smooth.mean(axis=-1, keepdims=True)
+    likelihood: Floats = smooth / smooth.mean(axis=-1, keepdims=True)
+    return likelihood
 
 
 def _smooth(profile: Floats) -> Floats:
-    return (np.roll(profile, 1, axis=-1) + 2 * profile + np.roll(profile, -1, axis=-1)) / 4
+    smooth: Floats = (np.roll(profile, 1, axis=-1) + 2 * profile + np.roll(profile, -1, axis=-1)) / 4
+    return smooth

@@ -7,12 +7,14 @@ import numpy as np
 from platoon.nouns import SECOND, Floats, Instant, Measurements, seconds
 from platoon.twin import card as cards
 from platoon.twin.belief import Belief, Sight
-from platoon.twin.filter import Tracks, advance, apply_fixes
+from platoon.twin.filter import Fixes, Tracks, advance, apply_fixes
 from platoon.twin.finish import remember
 from platoon.twin.foresee import find_best_measured, foresee_service, rate_of
 from platoon.twin.link import Links, Scene, find_cell, learn_blend, learn_map
 from platoon.twin.locator import Locator
-from platoon.twin.places import find_headings, foresee_projected
+from platoon.twin.matching import Seen, find_headings
+from platoon.twin.places import Asked, Foresight
+from platoon.twin.traffic import Traffic, learn_traffic
 from platoon.twin.watch import account, start_watch
 
 
@@ -32,13 +34,16 @@ def check_measurements(measurements: Measurements, vehicles: int, rsus: int) -> 
             raise ValueError(f"{name} of shape {found}; by vehicles and RSUs it is {shape}")
 
 
-def apply_measurements(scene: Scene, locator: Locator, belief: Belief, measurements: Measurements) -> Belief:
+def apply_measurements(
+    scene: Scene, locator: Locator, foresight: Foresight, belief: Belief, measurements: Measurements
+) -> Belief:
     """The belief after the measurements of one instant."""
     tracks = advance(belief.tracks, measurements.at)
     clocks, fixes = locator.locate(belief.clocks, tracks, measurements)
     tracks = apply_fixes(tracks, measurements.at, fixes)
     belief = replace(belief, clocks=clocks, fixes=fixes)
     now = _look(scene, belief.links, tracks, measurements)
+    belief = replace(belief, traffic=_follow(foresight, belief.traffic, tracks, fixes))
     measured_db, _ = find_best_measured(scene, now)
     belief = replace(belief, tracks=tracks, now=now, unstudied=(*belief.unstudied, now))
     watch = account(belief.watch, now.at, rate_of(scene, measured_db))
@@ -46,7 +51,7 @@ def apply_measurements(scene: Scene, locator: Locator, belief: Belief, measureme
     best = np.where(np.isfinite(measured_db), measured_db, np.nan)
     belief = replace(belief, card=cards.mark(belief.card, now.at, now.heard, now.position, best))
     if now.at - belief.anchor.at >= cards.PRACTICE_S * SECOND:
-        belief = _practise(scene, _study(scene, belief))
+        belief = _practise(scene, foresight, _study(scene, belief))
     return belief
 
 
@@ -58,6 +63,19 @@ def _close_watch(belief: Belief) -> Belief:
     unknown = np.full(len(watch.who), np.nan)
     experience = remember(belief.experience, watch.probability, watch.through, watch.parts, unknown)
     return replace(belief, experience=experience, watch=start_watch())
+
+
+def _follow(foresight: Foresight, traffic: Traffic, tracks: Tracks, fixes: Fixes) -> Traffic:
+    """Match those who were heard to the roads."""
+    who = np.flatnonzero(fixes.usable & tracks.known)
+    seen = Seen(
+        who=who,
+        at=tracks.at,
+        position=tracks.position[who],
+        velocity=tracks.velocity[who],
+        fix=fixes.position[who],
+    )
+    return learn_traffic(foresight.ways, traffic, seen)
 
 
 def _look(scene: Scene, links: Links, tracks: Tracks, measurements: Measurements) -> Sight:
@@ -89,10 +107,12 @@ def _study(scene: Scene, belief: Belief) -> Belief:
     return replace(belief, links=Links(residuals=residuals, blend=blend), anchor=now, unstudied=())
 
 
-def _practise(scene: Scene, belief: Belief) -> Belief:
+def _practise(scene: Scene, foresight: Foresight, belief: Belief) -> Belief:
     """Write down a forecast for the report card."""
     known = np.flatnonzero(belief.tracks.known)
-    places = foresee_projected(scene.road_map, belief.tracks, known, np.array([cards.HORIZON_S]))
+    places = foresight.foresee(
+        Asked(traffic=belief.traffic, tracks=belief.tracks, who=known, ahead_s=np.array([cards.HORIZON_S]))
+    )
     service = foresee_service(scene, belief.links, belief.now.take(known), places)
     position, best = belief.tracks.position.copy(), np.full(len(belief.tracks.known), np.nan)
     position[known], best[known] = places.mean[0], _expect(service.snr_db[0], places.weights)

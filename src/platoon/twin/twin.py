@@ -46,11 +46,11 @@ from platoon.twin.filter import advance
 from platoon.twin.finish import Job
 from platoon.twin.link import Scene
 from platoon.twin.locator import Locator
-from platoon.twin.places import foresee_projected
+from platoon.twin.places import Asked, Foresight
 from platoon.twin.study import apply_measurements, check_measurements
 from platoon.twin.watch import leave_out, open_watch
 
-FORMAT = 3
+FORMAT = 5
 """Of the saved folder."""
 TIME_GRID: Floats = np.array([0.0, 0.08, 0.2, 0.4, 0.7, 1.0])
 """Where between the start of training and the horizon rates are forecast: closer together at first, when most
@@ -76,7 +76,14 @@ class Twin:
             arima.find_model()
         self._scenario = scenario
         self._scene = Scene(scenario.radio, road_map, np.asarray(rsus, dtype=np.float64))
-        self._belief = start_belief(scenario.fleet.vehicles, self._scene, scenario.radio, commercial)
+        self._foresight = Foresight(scenario.twin, road_map)
+        self._belief = start_belief(
+            scenario.fleet.vehicles,
+            self._scene,
+            self._foresight.ways,
+            radio=scenario.radio,
+            commercial=commercial,
+        )
         self._locator = Locator(scenario, self._scene)
 
     def observe(self, measurements: Measurements) -> None:
@@ -88,7 +95,9 @@ class Twin:
         """
         check_measurements(measurements, self._scenario.fleet.vehicles, len(self._scene.rsus))
         if measurements.at != self._belief.now.at:
-            self._belief = apply_measurements(self._scene, self._locator, self._belief, measurements)
+            self._belief = apply_measurements(
+                self._scene, self._locator, self._foresight, self._belief, measurements
+            )
 
     def attest(self, attestations: Attestations) -> None:
         """Take in the answers to one round of calibrated tasks."""
@@ -116,7 +125,7 @@ class Twin:
         tracks = advance(belief.tracks, at)
         who = np.flatnonzero(tracks.known)
         times = job.wait_s + TIME_GRID * max(horizon / SECOND - job.wait_s, 1e-3)
-        places = foresee_projected(scene.road_map, tracks, who, times)
+        places = self._foresight.foresee(Asked(traffic=belief.traffic, tracks=tracks, who=who, ahead_s=times))
         service = foresee.foresee_service(scene, belief.links, belief.now.take(who), places)
         rate, weights = foresee.foresee_rates(scene, service, places.weights)
         measured_db, server = foresee.find_best_measured(scene, belief.now)

@@ -16,7 +16,7 @@ KINDS = 4
 NODE_REACH_M = 40.0
 """A road ends at a junction whose middle is at most so far from its last point."""
 LINE_M = 5.0
-"""A vehicle that stands at the stop line may seem to be a little beyond it: a junction is passed so far beyond at least."""
+"""A junction is passed so far beyond the stop line at least: who stands there may seem to stand beyond it."""
 USUAL_SPEED = 13.9
 """m/s for a road whose limit is not known: 50 km/h."""
 
@@ -52,10 +52,10 @@ class Ways:
         self.entry: Floats = self.length[:, None] + self.gap - self.line[:, None]
         """(E, S) metres from there to the start of each successor."""
         self.node, self.axis = self._find_nodes()
-        """(E,) junction at the end of the road, -1 where there is none; 0 or 1: the street on which it is reached."""
+        """(E,) junction at the end of the road, -1 where there is none; the street, 0 or 1, that leads to it."""
 
     def locate(self, edge: Ints, offset_m: Floats) -> tuple[Floats, Ints]:
-        """Points (..., 2) and nearest samples (...) that lie ``offset_m`` from the start of roads ``edge`` (...)."""
+        """Points (..., 2) on roads ``edge`` (...), ``offset_m`` from their starts, and the nearest samples."""
         steps = np.clip(offset_m / self.spacing[edge], 0.0, self.last[edge] - self.first[edge])
         low = np.minimum(steps.astype(np.int64), self.last[edge] - self.first[edge] - 1)
         share = steps - low
