@@ -67,9 +67,10 @@ class Partition(Section):
 class Roads(Section):
     """Roads and traffic."""
 
-    engine: Literal["sumo", "walker"] = Field(
+    engine: Literal["sumo", "walker", "trace"] = Field(
         "sumo",
-        description="what moves the vehicles: SUMO, or a kinematic walker that meets a mean speed exactly",
+        description="what moves the vehicles: SUMO; a kinematic walker that meets a mean speed exactly; "
+        "a recorded trace (docs/worlds.md)",
     )
     streets: int = Field(9, ge=2, le=101, description="streets each way (DTB-FL: 21)")
     block_m: Positive = Field(250.0, description="block length, metres (DTB-FL: 250)")
@@ -80,6 +81,21 @@ class Roads(Section):
     )
     sumo_config: str | None = Field(
         None, description="path of a .sumocfg or .net.xml used instead of the grid; its folder is read-only"
+    )
+    fleet: Literal["circulates", "trips"] = Field(
+        "circulates",
+        description="the fleet circulates beside a sumo_config's own traffic, or its members take that traffic's "
+        "trips, and are off the road in between",
+    )
+    road_map: str | None = Field(
+        None,
+        description="path of a .roads.npz that `platoon world export` wrote: the roads of a trace or walker",
+    )
+    trace: str | None = Field(
+        None, description="path of floating car data (.fcd.xml, .csv, .parquet; .gz), for engine = trace"
+    )
+    trace_repeat: bool = Field(
+        False, description="at its end the trace begins again; without it everybody has left the road then"
     )
     warmup_s: int = Field(60, ge=0, description="traffic before round 1, seconds")
     mean_speed_kmh: float | None = Field(
@@ -93,6 +109,12 @@ class Roads(Section):
     )
     stop_s: Count = Field(20, description="mean length of such a stop, seconds")
 
+    replay: str | None = Field(
+        None,
+        description="path of the traffic that `platoon world export` wrote for a run of this scenario, instead of "
+        "driving it again; changes no result",
+    )
+
     @model_validator(mode="after")
     def _ordered(self) -> "Roads":
         if self.speed_kmh[0] > self.speed_kmh[1]:
@@ -101,6 +123,20 @@ class Roads(Section):
             raise ValueError(
                 f"roads.mean_speed_kmh = {self.mean_speed_kmh:g}: roads.engine = {self.engine} cannot hold a "
                 "mean speed; allowed: with engine = walker"
+            )
+        if (self.trace is not None) != (self.engine == "trace"):
+            raise ValueError(
+                f"roads.trace = {self.trace!r} with roads.engine = {self.engine!r}: allowed: a trace with "
+                'engine = "trace", none with the others'
+            )
+        if self.road_map is not None and self.engine == "sumo":
+            raise ValueError(
+                f'roads.road_map = {self.road_map!r}: allowed: with engine = "trace" or "walker"; SUMO reads '
+                "sumo_config"
+            )
+        if self.fleet == "trips" and (self.engine != "sumo" or self.sumo_config is None):
+            raise ValueError(
+                'roads.fleet = "trips": allowed: with engine = "sumo" and a sumo_config that has traffic of its own'
             )
         return self
 

@@ -399,3 +399,57 @@ def test_bologna(tmp_path: Path, data_folder: Path, entry: str) -> None:
     finally:
         world.close()
     assert sorted(path.parent.iterdir()) == files
+
+
+def unpack_bologna(data_folder: Path, folder: Path) -> Path:
+    with tarfile.open(data_folder / "sumo-bologna" / "bologna.tar.xz") as packed:
+        packed.extractall(folder, filter="data")
+    return folder / "bologna"
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("city", ["acosta", "pasubio", "joined", "acosta_persontrips"])
+def test_a_fleet_takes_the_trips_of_bologna(tmp_path: Path, data_folder: Path, city: str) -> None:
+    """Vehicles appear where the rush hour's trips begin, leave where they end, and make others after a rest."""
+    path = unpack_bologna(data_folder, tmp_path) / city / "run.sumocfg"
+    scenario = Scenario.from_table(
+        {"roads": {"sumo_config": str(path), "fleet": "trips", "warmup_s": 60}, "fleet": {"vehicles": 40}}
+    )
+    with running(scenario, tmp_path / "scratch") as traffic:
+        present, places = [], []
+        for _ in range(150):
+            traffic.step()
+            present.append(traffic.present)
+            places.append(traffic.positions)
+        on_road, tracks = np.array(present), np.array(places)
+        trips = len(set(traffic._seats._before) | {name for _, name in traffic._seats.trips})
+        classes = {libsumo.vehicle.getVehicleClass(name) for _, name in traffic._seats.trips}
+    assert on_road.any(axis=0).all()
+    assert not on_road.all(axis=0).all()
+    assert trips > 40
+    assert classes <= {"passenger", "bus", "ignoring"}
+    # Whoever is seen twice running drives there; who rests stays in place.
+    step = np.hypot(*np.moveaxis(np.diff(tracks, axis=0), -1, 0))
+    assert step[on_road[1:] & on_road[:-1]].max() < 40.0
+    assert (step[~on_road[1:]] == 0.0).all()
+
+
+@pytest.mark.data
+def test_trips_are_restored_bit_for_bit(tmp_path: Path, data_folder: Path) -> None:
+    path = unpack_bologna(data_folder, tmp_path) / "acosta" / "run.sumocfg"
+    scenario = Scenario.from_table(
+        {"roads": {"sumo_config": str(path), "fleet": "trips", "warmup_s": 5}, "fleet": {"vehicles": 30}}
+    )
+    with running(scenario, tmp_path / "scratch") as traffic:
+        drive(traffic, 40)
+        traffic.save(tmp_path / "saved")
+        expected = drive(traffic, 30)
+        traffic.restore(tmp_path / "saved")
+        assert (drive(traffic, 30) == expected).all()
+
+
+def test_invalid_trips_without_traffic(scratch: Path) -> None:
+    network = prepare_network(Roads(streets=2), scratch).net
+    roads = {"sumo_config": str(network), "fleet": "trips"}
+    with pytest.raises(UserError, match="has no traffic of its own"):
+        start_sumo(Scenario.from_table({"roads": roads}), scratch)

@@ -13,6 +13,7 @@ from platoon import __version__
 from platoon.cli import options
 from platoon.cli.ledger import ledger_app
 from platoon.cli.live import LiveView
+from platoon.cli.world import world_app
 from platoon.drivers.progress import Silent
 from platoon.errors import UserError, VerificationError
 from platoon.scenario import Scenario
@@ -28,6 +29,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Data sets: what is there, and how to get it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(world_app, name="world")
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="scenario file")]
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="run directory")]

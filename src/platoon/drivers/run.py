@@ -31,6 +31,7 @@ from platoon.drivers.assembly import (
 from platoon.drivers.attesting import attest
 from platoon.drivers.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
 from platoon.drivers.event_loop import EventLoop
+from platoon.drivers.export import require_own_traffic
 from platoon.drivers.keys import follow_pseudonyms
 from platoon.drivers.meter import Meter
 from platoon.drivers.progress import Progress, Silent
@@ -133,6 +134,7 @@ def check_scenario(scenario: Scenario) -> None:
     find_selector(scenario.round.selector or method.selector)
     resolve_score(scenario.trust.score)
     datasets.load(scenario.task.data)
+    require_own_traffic(scenario)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

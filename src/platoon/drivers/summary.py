@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from typing import Any
 
 import numpy as np
@@ -72,10 +72,15 @@ def summarise(played: Played) -> dict[str, Any]:
         "contracts": played.contracts,
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in LIBRARIES},
+            **{name: version(name) for name in LIBRARIES if is_installed(name)},
         },
         "cpu_seconds": dict(played.cpu_seconds),
     }
+
+
+def is_installed(distribution: str) -> bool:
+    """SUMO is not, where walkers or a trace drive."""
+    return next(iter(distributions(name=distribution)), None) is not None
 
 
 def first_reached(accuracy: Sequence[float], seconds: Sequence[float], target: float) -> float | None:

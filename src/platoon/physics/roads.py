@@ -25,6 +25,8 @@ RASTER_M = 4.0
 HEADING_WEIGHT_M = 8.0
 """How many metres a road in the opposite direction seems farther away, when the heading is known."""
 CANDIDATES = 6
+SIGHT_SAMPLES = 2_000
+"""Road samples at most on which a place's view is estimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -174,6 +176,12 @@ class RoadMap:
         if key not in self._remembered:
             self._remembered[key] = self._compute_visibility(places)
         return np.asarray(self._remembered[key]).copy()
+
+    def seen_share(self, places: Floats) -> Floats:
+        """(P,) share of the roads that is in sight of each place (P, 2), estimated on ``SIGHT_SAMPLES``."""
+        spread = np.linspace(0, len(self.samples) - 1, min(SIGHT_SAMPLES, len(self.samples)))
+        points = self.samples[np.unique(spread.round().astype(np.int64))]
+        return np.array([self.sees(points, np.broadcast_to(place, points.shape)).mean() for place in places])
 
     def _compute_visibility(self, rsus: Floats) -> Bools:
         columns = [self.sees(self.samples, np.broadcast_to(rsu, self.samples.shape)) for rsu in rsus]

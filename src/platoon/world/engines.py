@@ -10,6 +10,8 @@ from platoon.physics.grids import build_grid_map
 from platoon.physics.roads import RoadMap
 from platoon.scenario import Scenario
 from platoon.world.networks import prepare_network
+from platoon.world.replay import ReplayTraffic
+from platoon.world.road_file import load_roads, road_file_beside
 from platoon.world.traffic import Traffic
 from platoon.world.walker import Habits, Walker
 
@@ -20,7 +22,17 @@ def start_traffic(scenario: Scenario, scratch: Path) -> Traffic:
     Raises:
         UserError: SUMO is needed and not installed, or files of the scenario cannot be read.
     """
+    if scenario.roads.replay is not None:
+        return start_replay(scenario)
     return ENGINES[scenario.roads.engine](scenario, scratch)
+
+
+def start_replay(scenario: Scenario) -> Traffic:
+    """The recorded traffic of this very scenario, with the road map that was exported beside it."""
+    assert scenario.roads.replay is not None
+    trace = Path(scenario.roads.replay)
+    road_map = load_roads(road_file_beside(trace)).road_map
+    return ReplayTraffic(road_map, trace, scenario.fleet.vehicles)
 
 
 def start_walker(scenario: Scenario, scratch: Path) -> Traffic:
@@ -40,9 +52,24 @@ def start_walker(scenario: Scenario, scratch: Path) -> Traffic:
     return walker
 
 
+def start_trace(scenario: Scenario, scratch: Path) -> Traffic:
+    """The fleet on a trace's trips; there is no warm-up, since the trace has its own."""
+    assert scenario.roads.trace is not None  # the scenario sees to it
+    road_map, _ = read_roads(scenario, scratch)
+    return ReplayTraffic(
+        road_map,
+        Path(scenario.roads.trace),
+        scenario.fleet.vehicles,
+        repeat=scenario.roads.trace_repeat,
+    )
+
+
 def read_roads(scenario: Scenario, scratch: Path) -> tuple[RoadMap, Bools | None]:
     """The scenario's road map without its traffic, and (E,) which roads cars may use; None: all."""
     roads = scenario.roads
+    if roads.road_map is not None:
+        found = load_roads(Path(roads.road_map))
+        return found.road_map, found.for_cars
     if roads.sumo_config is None:
         return build_grid_map(roads.streets, roads.block_m, roads.lanes, scenario.seed, roads.speed_kmh), None
     try:
@@ -62,4 +89,8 @@ def _start_sumo(scenario: Scenario, scratch: Path) -> Traffic:
     return start_sumo(scenario, scratch)
 
 
-ENGINES: Final[dict[str, Callable[[Scenario, Path], Traffic]]] = {"sumo": _start_sumo, "walker": start_walker}
+ENGINES: Final[dict[str, Callable[[Scenario, Path], Traffic]]] = {
+    "sumo": _start_sumo,
+    "walker": start_walker,
+    "trace": start_trace,
+}

@@ -30,6 +30,8 @@ LARGEST_FIELD = 1024
 """Cells along a side of a shadow field at most; the field repeats beyond."""
 CORNER_M = 8.0
 """An RSU stands this far from the middles of both streets at its junction."""
+NICHE = 0.15
+"""A corner that sees so much less than another one of its junction is passed over."""
 PLACES = 500
 """Junctions that are tried for RSUs at most."""
 POINTS = 2_000
@@ -176,8 +178,7 @@ def place_rsus(road_map: RoadMap, count: int, radius_m: float) -> Floats:
     chosen = _exchange(costs, places, _choose_greedily(costs, count), 0.0)
     if count <= MANY_RSUS:
         chosen = _exchange(costs, places, chosen, LINE_COST * UNCOVERED_COST * costs.shape[1])
-    area = road_map.compute_area()
-    return np.array([_move_to_corner(places[row], area, turn) for turn, row in enumerate(sorted(chosen))])
+    return np.array([_move_to_corner(places[row], road_map, turn) for turn, row in enumerate(sorted(chosen))])
 
 
 def _thin(points: Floats, most: int) -> Floats:
@@ -227,9 +228,15 @@ def _count_lines(places: Floats, others: Floats) -> Ints:
     return np.asarray((twice_area <= LINE_M * longest).sum(axis=1))
 
 
-def _move_to_corner(place: Floats, area: shapely.Geometry, turn: int) -> Floats:
-    """A corner of the junction that lies on the road area (a facade would hide everything), or its middle."""
+def _move_to_corner(place: Floats, road_map: RoadMap, turn: int) -> Floats:
+    """A corner of the junction, or its middle: the first that sees nearly as much as any of them.
+
+    The corner must lie on the road area (a facade would hide everything). Where streets cross at right angles all
+    see the same, and RSUs take their corners in turn; elsewhere a corner may stand in a niche.
+    """
     angles = np.pi / 4.0 * (1 + 2 * turn + np.array([0, 2, 4, 6, 1, 3, 5, 7]))
     corners = place + CORNER_M * np.sqrt(2.0) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    inside = np.flatnonzero(shapely.contains_xy(area, corners))
-    return np.asarray(corners[inside[0]] if len(inside) else place)
+    inside = shapely.contains_xy(road_map.compute_area(), corners)
+    choices = np.concatenate([corners[inside], place[None]])
+    views = road_map.seen_share(choices)
+    return np.asarray(choices[int(np.argmax(views >= (1.0 - NICHE) * views.max()))])

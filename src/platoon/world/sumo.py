@@ -1,8 +1,8 @@
 """Traffic by Eclipse SUMO, the only module that imports libsumo.
 
-The fleet circulates: routes are random walks over roads that lead on, extended by named streams before they run
-out, so no vehicle arrives anywhere; one that SUMO removes all the same enters again where it was. libsumo holds
-one simulation per process.
+As a rule the fleet circulates: routes are random walks over roads that lead on, extended by named streams before
+they run out, so no vehicle arrives anywhere; one that SUMO removes all the same enters again where it was. Or it
+takes the trips of a scenario's own traffic. libsumo holds one simulation per process.
 
 Traffic is restored by driving it again to the same second, which is exact because SUMO repeats itself bit for
 bit. A state saved by SUMO is not: with the random state, 17 digits and the speed limits in place, one vehicle in
@@ -27,12 +27,18 @@ from platoon.rng import stream
 from platoon.scenario import Scenario
 from platoon.world.net_file import read_network
 from platoon.world.networks import NetworkFiles, explain_sumo_output, prepare_network
+from platoon.world.seats import Seats
 from platoon.world.walks import FASTEST, Walks
 
 VEHICLE_TYPE = "DEFAULT_VEHTYPE"
 TELEPORT_AFTER_S = 120
 """A vehicle that has waited so long is moved past the jam, seconds."""
 ROUTE_LEAST_M = 2_000.0
+ROAD_CLASSES = frozenset(
+    {"passenger", "private", "hov", "taxi", "evehicle", "vip", "delivery", "truck", "trailer", "bus", "coach"}
+    | {"emergency", "authority", "army", "custom1", "custom2", "ignoring"}
+)
+"""Classes of SUMO whose trips a fleet vehicle can make; not bicycles, mopeds, pedestrians, rail and ships."""
 OFF_ROAD = -1e8
 """SUMO reports coordinates below this for a vehicle that is not on the road."""
 BOOKKEEPING = "traffic.json"
@@ -46,7 +52,8 @@ def start_sumo(scenario: Scenario, scratch: Path) -> "SumoTraffic":
         RuntimeError: another simulation runs in this process.
     """
     files = prepare_network(scenario.roads, scratch)
-    traffic = SumoTraffic(files, scenario.fleet.vehicles, scenario.seed, scenario.roads.speed_kmh)
+    kind = TripTraffic if scenario.roads.fleet == "trips" else SumoTraffic
+    traffic = kind(files, scenario.fleet.vehicles, scenario.seed, scenario.roads.speed_kmh)
     try:
         for _ in range(scenario.roads.warmup_s):
             traffic.step()
@@ -57,7 +64,7 @@ def start_sumo(scenario: Scenario, scratch: Path) -> "SumoTraffic":
 
 
 class SumoTraffic:
-    """A fleet in SUMO. Satisfies ``Traffic``."""
+    """A fleet in SUMO that circulates. Satisfies ``Traffic``."""
 
     def __init__(
         self, files: NetworkFiles, vehicles: int, seed: int, speed_kmh: tuple[float, float] = (30.0, 60.0)
@@ -66,12 +73,16 @@ class SumoTraffic:
         network = read_network(files, seed, speed_kmh)
         self._limits = network.limits
         self.road_map = network.road_map
-        self._walks = Walks(network.road_map, network.for_cars)
-        if not self._walks.possible:
-            raise UserError(f"{files.source}: no roads on which cars can circulate")
         self._names = [f"platoon.{row}" for row in range(vehicles)]
+        self._prepare(network.for_cars)
         self._start()
         self._populate()
+
+    def _prepare(self, for_cars: Bools) -> None:
+        """What the fleet needs of the network, before SUMO starts."""
+        self._walks = Walks(self.road_map, for_cars)
+        if not self._walks.possible:
+            raise UserError(f"{self._files.source}: no roads on which cars can circulate")
 
     @property
     def positions(self) -> Floats:
@@ -209,6 +220,56 @@ class SumoTraffic:
         self._positions = np.where(self._present[:, None], found, self._positions)
         speeds = np.array([libsumo.vehicle.getSpeed(name) for name in self._names])
         self._speeds = np.where(self._present, speeds, 0.0)
+
+
+class TripTraffic(SumoTraffic):
+    """A fleet that takes the trips of the scenario's own traffic, as ``Seats`` has it. Satisfies ``Traffic``.
+
+    Trips are those of vehicles that share the roads with cars; who is on none is off the road.
+    """
+
+    def _prepare(self, for_cars: Bools) -> None:  # noqa: ARG002 - trips have routes of their own
+        if not self._files.routes and not self._files.additional:
+            raise UserError(
+                f"{self._files.source}: has no traffic of its own (no route-files); allowed: a .sumocfg with "
+                'traffic, or roads.fleet = "circulates"'
+            )
+
+    def step(self) -> None:
+        """One second of SUMO; then trips that began get a vehicle, and those that ended free theirs."""
+        libsumo.simulationStep()
+        self._second += 1
+        self._take_seats()
+
+    def _populate(self) -> None:
+        vehicles = len(self._names)
+        self._second = 0
+        self._seats = Seats(vehicles)
+        self._classes: dict[str, bool] = {}
+        self._positions = np.tile(self.road_map.samples[0], (vehicles, 1))
+        self._present = np.zeros(vehicles, dtype=np.bool_)
+        self._speeds = np.zeros(vehicles)
+
+    def _take_seats(self) -> None:
+        self._seats.move(self._second, [name for name in libsumo.vehicle.getIDList() if self._counts(name)])
+        trips = self._seats.trips
+        found = np.array([libsumo.vehicle.getPosition(name) for _, name in trips]).reshape(-1, 2)
+        rows = np.array([row for row, _ in trips], dtype=np.int64)
+        on_road = found[:, 0] > OFF_ROAD
+        speeds = np.array([libsumo.vehicle.getSpeed(name) for _, name in trips])
+        positions = self._positions.copy()
+        positions[rows[on_road]] = found[on_road]
+        self._positions = positions
+        self._present = np.zeros(len(self._names), dtype=np.bool_)
+        self._present[rows[on_road]] = True
+        self._speeds = np.zeros(len(self._names))
+        self._speeds[rows[on_road]] = speeds[on_road]
+
+    def _counts(self, name: str) -> bool:
+        """Whether a trip is one that a fleet vehicle could make; looked up once for each."""
+        if name not in self._classes:
+            self._classes[name] = libsumo.vehicle.getVehicleClass(name) in ROAD_CLASSES
+        return self._classes[name]
 
 
 def _options(files: NetworkFiles, seed: int) -> list[str]:

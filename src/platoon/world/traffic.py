@@ -1,10 +1,14 @@
-"""What the world asks of traffic: SUMO gives it, and tests script it."""
+"""What the world asks of traffic: SUMO, walkers and traces give it, and tests script it."""
 
 from pathlib import Path
 from typing import Protocol
 
 from platoon.nouns import Bools, Floats
 from platoon.physics.roads import RoadMap
+
+LARGEST_STEP_M = 120.0
+"""A vehicle that is farther on after a second did not drive there (moved past a jam, another trip): it is not
+interpolated."""
 
 
 class Traffic(Protocol):

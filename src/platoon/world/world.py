@@ -32,11 +32,9 @@ from platoon.world.engines import start_traffic
 from platoon.world.links import Links, Parcel, Transfer
 from platoon.world.radio import Channel, place_rsus
 from platoon.world.sensing import Sensors
-from platoon.world.traffic import Traffic
+from platoon.world.traffic import LARGEST_STEP_M, Traffic
 
 BOOK = "world.json"
-LARGEST_STEP_M = 120.0
-"""A vehicle that is farther on after a second was moved past a jam, and is not interpolated."""
 
 
 class World:
