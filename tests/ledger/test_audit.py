@@ -136,14 +136,34 @@ def set_word(position: int, value: int) -> Callable[[bytes], bytes]:
 @pytest.mark.parametrize(
     ("event", "position", "value", "words"),
     [
-        ("Standing", 1, 999_999, ("Training.settle: Standing.now is 999999", "the rules give")),
-        ("Standing", 2, 10**7, ("Training.settle: Standing.reward is 10000000",)),
-        ("Verdict", 0, 5, ("Training.judge: Verdict.score is 5",)),
+        (
+            "Settled",
+            4,
+            999_999,
+            ("Training.settle: Settled.standings[0] is (before 0, now 999999, reward 0), the",),
+        ),
+        (
+            "Settled",
+            5,
+            10**7 << 64,
+            ("Settled.standings[1] is (before 0, now 0, reward 10000000), the rules give",),
+        ),
+        (
+            "Judged",
+            5,
+            5,
+            ("Training.judge: Judged.verdicts[0] is (vehicle 0x00", "score -999999, valid True,"),
+        ),
         ("Judged", 2, 5, ("Training.judge: Judged.merged is 5, the rules give 2",)),
         ("Judged", 0, 5, ("Training.judge: Judged.evidence is 5, the rules give 1000000",)),
         ("Settled", 0, 5, ("Training.settle: Settled.model is 0x00",)),
         ("Voted", 0, 5, ("Training.vote: Voted.digest is 0x00",)),
-        ("Recorded", 1, 5, ("Training.record: Recorded.samples is 5, the rules give 300",)),
+        (
+            "Recorded",
+            3,
+            5,
+            ("Training.record: Recorded.vehicles[0] is (vehicle 0x00", "samples 5), the", "samples 300)"),
+        ),
         (
             "Transfer",
             0,

@@ -326,7 +326,7 @@ def test_contracts_are_small_enough_to_deploy_anywhere(stress):
 
 def test_invalid_calls_that_need_more_gas_than_a_block_has():
     with pytest.raises(ValueError, match="send it in parts"):
-        compute_gas_limit("register", [[b""] * 1000])
+        compute_gas_limit("register", 1000)
 
 
 def test_addresses_follow_the_operator(stress):

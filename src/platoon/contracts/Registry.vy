@@ -40,6 +40,7 @@ struct Rotation:
 MAX_EDGE_SERVERS: constant(uint256) = 64
 BATCH: constant(uint256) = 256
 ROTATIONS: constant(uint256) = 128
+UPDATES: constant(uint256) = 128  # of a record
 MAX_VIEW: constant(uint256) = 1024
 MILLION: constant(uint256) = 10**6
 HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168  # of secp256k1
@@ -206,6 +207,19 @@ def vehicle(account: address) -> (uint256, uint256):
     if member & 255 != VEHICLE:
         return 0, 0
     return member >> 8, self.start[member >> 8]
+
+
+@external
+@view
+def participants(accounts: DynArray[address, UPDATES]) -> DynArray[uint256, UPDATES]:
+    """
+    @notice The handles of vehicles that take part under these accounts; 0 of anybody else.
+    """
+    result: DynArray[uint256, UPDATES] = []
+    for account: address in accounts:
+        member: uint256 = self.member[account]
+        result.append(member >> 8 if member & 255 == VEHICLE else 0)
+    return result
 
 
 @external

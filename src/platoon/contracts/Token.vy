@@ -86,8 +86,17 @@ def transfer(receiver: address, amount: uint256) -> bool:
 @external
 def transfer_many(receivers: DynArray[address, BATCH], amounts: DynArray[uint256, BATCH]):
     assert len(receivers) == len(amounts), "lengths differ"
+    left: uint256 = self.balanceOf[msg.sender]
     for i: uint256 in range(len(receivers), bound=BATCH):
-        self._move(msg.sender, receivers[i], amounts[i])
+        receiver: address = receivers[i]
+        amount: uint256 = amounts[i]
+        assert receiver != empty(address), "no account"
+        assert left >= amount, "balance too small"
+        if receiver != msg.sender:
+            left = unsafe_sub(left, amount)
+            self.balanceOf[receiver] += amount
+        log Transfer(sender=msg.sender, receiver=receiver, amount=amount)
+    self.balanceOf[msg.sender] = left
 
 
 @external

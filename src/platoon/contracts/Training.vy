@@ -29,6 +29,7 @@ MAX_EDGE_SERVERS: constant(uint256) = 64
 MAX_UPDATES: constant(uint256) = 128
 MAX_VIEW: constant(uint256) = 1024
 MAX_SAMPLES: constant(uint256) = 2**32 - 1
+MAX_HANDLE: constant(uint256) = 2**48 - 1  # more vehicles than could ever be registered
 MAX_ROUND: constant(uint256) = 2**63 - 1
 MAX_TOKENS: constant(uint256) = 2**63 - 1
 MILLION: constant(uint256) = 10**6
@@ -42,6 +43,9 @@ HALF_ORDER: constant(uint256) = 578960446186580977117854925043439539264187821395
 RECORDING: constant(uint256) = 0
 SCORING: constant(uint256) = 1
 JUDGED: constant(uint256) = 2
+
+VALID: constant(uint256) = 1  # bits of a verdict
+MERGED: constant(uint256) = 2
 
 RULE_NONE: constant(uint256) = 0
 RULE_AS_WRITTEN: constant(uint256) = 1
@@ -62,6 +66,7 @@ UPDATE_TYPEHASH: constant(bytes32) = keccak256(
 
 interface Registry:
     def vehicle(account: address) -> (uint256, uint256): view
+    def participants(accounts: DynArray[address, MAX_UPDATES]) -> DynArray[uint256, MAX_UPDATES]: view
     def standings(accounts: DynArray[address, MAX_VIEW]) -> (
         DynArray[uint256, MAX_VIEW], DynArray[uint256, MAX_VIEW]
     ): view
@@ -103,10 +108,9 @@ struct Entry:
 
 event Recorded:
     round: indexed(uint256)
-    vehicle: indexed(address)
     edge_server: indexed(address)
-    digest: bytes32
-    samples: uint256
+    vehicles: DynArray[uint256, MAX_UPDATES]  # vehicle << 96 | samples, of the entries that were taken
+    digests: DynArray[bytes32, MAX_UPDATES]
 
 event Refused:
     round: indexed(uint256)
@@ -129,18 +133,12 @@ event Scored:
     edge_server: indexed(address)
     evidence: uint256
 
-event Verdict:
-    round: indexed(uint256)
-    vehicle: indexed(address)
-    score: int256
-    valid: bool
-    merged: bool
-
 event Judged:
     round: indexed(uint256)
     evidence: uint256
     scorers: uint256
     merged: uint256
+    verdicts: DynArray[uint256, MAX_UPDATES]  # vehicle << 96 | (score + 10^6) << 2 | merged << 1 | valid, ascending
 
 event Deviations:
     round: indexed(uint256)
@@ -152,17 +150,11 @@ event Voted:
     edge_server: indexed(address)
     digest: bytes32
 
-event Standing:
-    round: indexed(uint256)
-    vehicle: indexed(address)
-    before: uint256
-    now: uint256
-    reward: uint256
-
 event Settled:
     round: indexed(uint256)
     model: bytes32
     paid: uint256
+    standings: DynArray[uint256, MAX_UPDATES]  # reward << 64 | reputation before << 32 | now, in the verdicts' order
 
 event Closed:
     round: indexed(uint256)
@@ -189,12 +181,11 @@ recorded_by: uint256  # bits of seats
 scored_by: uint256
 voted_by: uint256
 count: uint256
-keys: uint256[MAX_UPDATES]  # vehicle << 96 | samples << 64 | seat << 8 | position in `digests`
+keys: uint256[MAX_UPDATES]  # vehicle << 96 | samples << 64 | handle << 16 | seat << 8 | position in `digests`
 digests: bytes32[MAX_UPDATES]
-handles: uint256[MAX_UPDATES]  # of the vehicles, by position in `digests`: reputations outlive pseudonyms
 updates_digest: bytes32
-scores: HashMap[uint256, uint256[SCORE_WORDS]]  # by seat
-verdicts: uint256[MAX_UPDATES]  # (score + 10^6) << 2 | merged << 1 | valid
+scores: uint256[MAX_EDGE_SERVERS][SCORE_WORDS]  # by word and seat
+verdicts: uint256[MAX_UPDATES]  # reputation before << 32 | (score + 10^6) << 2 | merged << 1 | valid
 evidence: uint256
 far: uint256  # bits of seats whose scores lie far off the medians
 votes: bytes32[MAX_EDGE_SERVERS]
@@ -286,15 +277,6 @@ def _reputation(handle: uint256, start: uint256) -> uint256:
 
 @internal
 @view
-def _handle(position: uint256) -> uint256:
-    """
-    @notice The handle of the vehicle whose update stands at a position of `keys`.
-    """
-    return self.handles[self.keys[position] & 255]
-
-
-@internal
-@view
 def _is_signed(round: uint256, entry: Entry) -> bool:
     """
     @notice The vehicle's own EIP-712 signature, low s only.
@@ -322,7 +304,7 @@ def _close_recording(round: uint256, active: uint256):
     words: DynArray[uint256, 2 * MAX_UPDATES] = []
     for i: uint256 in range(count, bound=MAX_UPDATES):
         self.keys[i] = ordered[i]
-        words.append(ordered[i] >> 8)
+        words.append(((ordered[i] >> 64) << 56) | ((ordered[i] >> 8) & 255))
         words.append(convert(self.digests[ordered[i] & 255], uint256))
     self.updates_digest = keccak256(abi_encode(words))
     self.phase = SCORING
@@ -345,42 +327,49 @@ def record(round: uint256, entries: DynArray[Entry, MAX_UPDATES]):
     assert self.phase == RECORDING, "recording is over"
     assert (self.recorded_by >> seat) & 1 == 0, "recorded before"
     self.recorded_by |= 1 << seat
-    last: uint256 = 0
-    count: uint256 = self.count
+    accounts: DynArray[address, MAX_UPDATES] = []
     for entry: Entry in entries:
+        accounts.append(entry.vehicle)
+    handles: DynArray[uint256, MAX_UPDATES] = staticcall Registry(REGISTRY).participants(accounts)
+    vehicles: DynArray[uint256, MAX_UPDATES] = []
+    digests: DynArray[bytes32, MAX_UPDATES] = []
+    last: uint256 = 0
+    first: uint256 = self.count
+    for i: uint256 in range(len(entries), bound=MAX_UPDATES):
+        entry: Entry = entries[i]
         number: uint256 = convert(entry.vehicle, uint256)
         assert number > last, "vehicles not ascending"
         last = number
         assert entry.samples > 0 and entry.samples <= PARAMETERS.most_samples, "samples out of bounds"
         assert self._is_signed(round, entry), "bad signature"
-        handle: uint256 = 0
-        start: uint256 = 0
-        handle, start = staticcall Registry(REGISTRY).vehicle(entry.vehicle)
+        handle: uint256 = handles[i]
+        low: uint256 = self.standing[handle]
+        position: uint256 = first + len(vehicles)
         reason: uint256 = 0
         if handle == 0:
             reason = REFUSED_NOT_A_VEHICLE
-        elif self.standing[handle] >> 32 == round:
+        elif low >> 32 == round:
             reason = REFUSED_RECORDED_BEFORE
-        elif count == MAX_UPDATES:
+        elif position == MAX_UPDATES:
             reason = REFUSED_FULL
         if reason != 0:
             log Refused(
                 round=round, vehicle=entry.vehicle, edge_server=msg.sender, digest=entry.digest, reason=reason
             )
             continue
-        self.standing[handle] = round << 32 | (self._reputation(handle, start) + 1)
-        self.keys[count] = number << 96 | entry.samples << 64 | seat << 8 | count
-        self.digests[count] = entry.digest
-        self.handles[count] = handle
-        count += 1
-        log Recorded(
-            round=round,
-            vehicle=entry.vehicle,
-            edge_server=msg.sender,
-            digest=entry.digest,
-            samples=entry.samples,
-        )
-    self.count = count
+        low &= 2**32 - 1
+        if low == 0:
+            start: uint256 = 0
+            handle, start = staticcall Registry(REGISTRY).vehicle(entry.vehicle)
+            low = self._reputation(handle, start) + 1
+        self.standing[handle] = round << 32 | low
+        self.keys[position] = number << 96 | entry.samples << 64 | handle << 16 | seat << 8 | position
+        self.digests[position] = entry.digest
+        vehicles.append(number << 96 | entry.samples)
+        digests.append(entry.digest)
+    self.count = first + len(vehicles)
+    if len(vehicles) > 0:
+        log Recorded(round=round, edge_server=msg.sender, vehicles=vehicles, digests=digests)
 
 
 @external
@@ -423,67 +412,62 @@ def score(round: uint256, updates: bytes32, words: DynArray[uint256, SCORE_WORDS
     assert evidence <= MILLION, "evidence out of bounds"
     for i: uint256 in range(count // 8 + 1, bound=SCORE_WORDS):
         assert medians.is_below(words[i], 2 * MILLION + 1), "score out of bounds"
-        self.scores[seat][i] = words[i]
+        self.scores[i][seat] = words[i]
     self.scored_by |= 1 << seat
     log Scored(round=round, edge_server=msg.sender, evidence=evidence)
 
 
 @internal
-@view
-def _medians(scorers: uint256) -> uint256[SCORE_WORDS]:
+def _take_medians(round: uint256, scorers: uint256) -> uint256[SCORE_WORDS]:
     """
-    @notice The lower median over the scoring edge servers of the evidence and of each update's score.
+    @notice The lower median over the scoring edge servers of the evidence and of each update's score; and whose scores
+        lie far off them: on average over the round's updates, or on one of them. With at most f of 2f + 1 scorers
+        lying, the medians lie among the honest scores, so that an honest edge server is never farther off than honest
+        ones are apart. Evidence is not compared: honest probe sets differ in it.
     """
     result: uint256[SCORE_WORDS] = empty(uint256[SCORE_WORDS])
+    seats: DynArray[uint256, MAX_EDGE_SERVERS] = []
+    for seat: uint256 in range(MAX_EDGE_SERVERS):
+        if (scorers >> seat) & 1 == 1:
+            seats.append(seat)
+    number: uint256 = len(seats)
+    sums: uint256[MAX_EDGE_SERVERS] = empty(uint256[MAX_EDGE_SERVERS])  # lane by lane
+    beyond: uint256[MAX_EDGE_SERVERS] = empty(uint256[MAX_EDGE_SERVERS])  # guard bits of lanes too far off
+    tolerance: uint256 = PARAMETERS.single_tolerance
+    rows: uint256[MAX_EDGE_SERVERS] = empty(uint256[MAX_EDGE_SERVERS])
     for word: uint256 in range(self.count // 8 + 1, bound=SCORE_WORDS):
-        rows: uint256[MAX_EDGE_SERVERS] = empty(uint256[MAX_EDGE_SERVERS])
-        number: uint256 = 0
-        for seat: uint256 in range(MAX_EDGE_SERVERS):
-            if (scorers >> seat) & 1 == 1:
-                rows[number] = self.scores[seat][word]
-                number += 1
-        result[word] = medians.lower_median(rows, number)
+        for i: uint256 in range(number, bound=MAX_EDGE_SERVERS):
+            rows[i] = self.scores[word][seats[i]]
+        middle: uint256 = medians.lower_median(rows, number)
+        result[word] = middle
+        for i: uint256 in range(number, bound=MAX_EDGE_SERVERS):
+            apart: uint256 = medians.distance(rows[i], middle)
+            if word == 0:
+                apart = (apart >> 32) << 32  # lane 0 is the evidence
+            sums[i] = unsafe_add(sums[i], apart)  # 17 words of at most 2 * 10^6 in a lane of 2^32
+            beyond[i] |= medians.above(apart, tolerance)
+    far: uint256 = 0
+    means: DynArray[uint256, MAX_EDGE_SERVERS] = []
+    for i: uint256 in range(number, bound=MAX_EDGE_SERVERS):
+        mean: uint256 = medians.sum_lanes(sums[i]) // self.count
+        means.append(mean)
+        if beyond[i] != 0 or mean > PARAMETERS.mean_tolerance:
+            far |= 1 << seats[i]
+    log Deviations(round=round, scorers=scorers, values=means)
+    if number >= MIN_SCORERS:
+        self.far = far
     return result
 
 
 @internal
-def _find_far(round: uint256, scorers: uint256, medians_: uint256[SCORE_WORDS]):
-    """
-    @notice Whose scores lie far off the medians: on average over the round's updates, or on one of them. With at most
-        f of 2f + 1 scorers lying, the medians lie among the honest scores, so that an honest edge server is never
-        farther off than honest ones are apart. Evidence is not compared: honest probe sets differ in it.
-    """
-    far: uint256 = 0
-    means: DynArray[uint256, MAX_EDGE_SERVERS] = []
-    for seat: uint256 in range(MAX_EDGE_SERVERS):
-        if (scorers >> seat) & 1 == 0:
-            continue
-        sums: uint256 = 0
-        is_far: bool = False
-        for word: uint256 in range(self.count // 8 + 1, bound=SCORE_WORDS):
-            apart: uint256 = medians.distance(self.scores[seat][word], medians_[word])
-            if word == 0:
-                apart = (apart >> 32) << 32  # lane 0 is the evidence
-            sums = unsafe_add(sums, apart)  # 17 words of at most 2 * 10^6 in a lane of 2^32
-            is_far = is_far or not medians.is_below(apart, PARAMETERS.single_tolerance + 1)
-        mean: uint256 = medians.sum_lanes(sums) // self.count
-        means.append(mean)
-        if is_far or mean > PARAMETERS.mean_tolerance:
-            far |= 1 << seat
-    log Deviations(round=round, scorers=scorers, values=means)
-    if len(means) >= MIN_SCORERS:
-        self.far = far
-
-
-@internal
 @view
-def _is_merged(valid: bool, reputation: uint256) -> bool:
+def _is_merged(reputation: uint256) -> bool:
     """
     @notice Whether a valid update enters the model and is paid. Default rule: not below rho_min (probation). A
         reputation of 0 has no weight in eq. 14, so it is not merged under any rule that scores.
     """
-    if PARAMETERS.rule == RULE_NONE or not valid:
-        return valid
+    if PARAMETERS.rule == RULE_NONE:
+        return True
     if PARAMETERS.rule == RULE_DEFAULT and reputation < PARAMETERS.rho_min:
         return False
     return reputation > 0
@@ -507,24 +491,28 @@ def judge(round: uint256):
     self.far = 0
     if is_scored:
         assert self._is_quorum(scorers, active), "scores lack a quorum"
-        medians_ = self._medians(scorers)
-        self._find_far(round, scorers, medians_)
+        medians_ = self._take_medians(round, scorers)
     merged_count: uint256 = 0
+    verdicts: DynArray[uint256, MAX_UPDATES] = []
+    lanes: uint256 = medians_[0]
     for i: uint256 in range(self.count, bound=MAX_UPDATES):
-        lane: uint256 = (medians_[(i + 1) // 8] >> (32 * ((i + 1) % 8))) & (2**32 - 1)
-        if not is_scored:
-            lane = MILLION
-        score: int256 = convert(lane, int256) - SIGNED_MILLION
-        valid: bool = not is_scored or score >= PARAMETERS.threshold
-        vehicle: address = convert(self.keys[i] >> 96, address)
-        merged: bool = self._is_merged(valid, self._reputation(self._handle(i), 0))
-        self.verdicts[i] = lane << 2 | convert(merged, uint256) << 1 | convert(valid, uint256)
-        merged_count += convert(merged, uint256)
-        log Verdict(round=round, vehicle=vehicle, score=score, valid=valid, merged=merged)
+        lanes = lanes >> 32 if i % 8 != 7 else medians_[i // 8 + 1]
+        lane: uint256 = lanes & (2**32 - 1) if is_scored else MILLION
+        valid: bool = not is_scored or convert(lane, int256) - SIGNED_MILLION >= PARAMETERS.threshold
+        key: uint256 = self.keys[i]
+        reputation: uint256 = self._reputation((key >> 16) & MAX_HANDLE, 0)
+        verdict: uint256 = lane << 2
+        if valid:
+            verdict |= VALID
+            if self._is_merged(reputation):
+                verdict |= MERGED
+                merged_count += 1
+        self.verdicts[i] = reputation << 32 | verdict
+        verdicts.append(((key >> 96) << 96) | verdict)
     self.evidence = medians_[0] & (2**32 - 1)
     self.phase = JUDGED
     self.final = merged_count == 0  # nothing enters: the model stays what it is, and there is nothing to vote
-    log Judged(round=round, evidence=self.evidence, scorers=self._members(scorers), merged=merged_count)
+    log Judged(round=round, evidence=self.evidence, scorers=self._members(scorers), merged=merged_count, verdicts=verdicts)
 
 
 @internal
@@ -605,7 +593,9 @@ def _next_reputation(rho: uint256, score: int256, valid: bool) -> uint256:
 
 @internal
 @view
-def _rewards(count: uint256) -> (DynArray[uint256, MAX_UPDATES], uint256):
+def _rewards(keys: uint256[MAX_UPDATES], verdicts: uint256[MAX_UPDATES], count: uint256) -> (
+    DynArray[uint256, MAX_UPDATES], uint256
+):
     """
     @notice Payment of each update and their sum, from eq. 15 (pool) or eq. 6 (base and bonus), floor division, scaled
         down together where the escrow holds less. Shares are of rho * samples over the merged updates; as written over
@@ -614,18 +604,24 @@ def _rewards(count: uint256) -> (DynArray[uint256, MAX_UPDATES], uint256):
     rewards: DynArray[uint256, MAX_UPDATES] = []
     whole: uint256 = 0
     for i: uint256 in range(count, bound=MAX_UPDATES):
-        merged: bool = (self.verdicts[i] >> 1) & 1 == 1
-        product: uint256 = self._reputation(self._handle(i), 0) * ((self.keys[i] >> 64) & MAX_SAMPLES)
-        rewards.append(product if merged else 0)
-        whole += product if merged or PARAMETERS.rule == RULE_AS_WRITTEN else 0
+        verdict: uint256 = verdicts[i]
+        product: uint256 = (verdict >> 32) * ((keys[i] >> 64) & MAX_SAMPLES)
+        if verdict & MERGED == 0:
+            rewards.append(0)
+            whole += product if PARAMETERS.rule == RULE_AS_WRITTEN else 0
+        else:
+            rewards.append(product)
+            whole += product
     is_pool: bool = PARAMETERS.payment != PAYMENT_BASE_BONUS
     shared: uint256 = PARAMETERS.pool if is_pool else PARAMETERS.bonus
     total: uint256 = 0
     for i: uint256 in range(count, bound=MAX_UPDATES):
-        if (self.verdicts[i] >> 1) & 1 == 1:
+        if verdicts[i] & MERGED != 0:
             reward: uint256 = shared * rewards[i] // max(whole, 1)
-            rewards[i] = reward if is_pool else reward + PARAMETERS.base
-            total += rewards[i]
+            if not is_pool:
+                reward += PARAMETERS.base
+            rewards[i] = reward
+            total += reward
     available: uint256 = staticcall Escrow(ESCROW).available()
     if total <= available:
         return rewards, total
@@ -672,20 +668,27 @@ def settle(round: uint256):
     assert round < MAX_ROUND, "no round left"
     rewards: DynArray[uint256, MAX_UPDATES] = []
     paid: uint256 = 0
-    rewards, paid = self._rewards(self.count)
+    count: uint256 = self.count
+    keys: uint256[MAX_UPDATES] = empty(uint256[MAX_UPDATES])
+    verdicts: uint256[MAX_UPDATES] = empty(uint256[MAX_UPDATES])
+    for i: uint256 in range(count, bound=MAX_UPDATES):
+        keys[i] = self.keys[i]
+        verdicts[i] = self.verdicts[i]
+    rewards, paid = self._rewards(keys, verdicts, count)
     receivers: DynArray[address, MAX_UPDATES] = []
     amounts: DynArray[uint256, MAX_UPDATES] = []
-    for i: uint256 in range(self.count, bound=MAX_UPDATES):
-        vehicle: address = convert(self.keys[i] >> 96, address)
-        score: int256 = convert(self.verdicts[i] >> 2, int256) - SIGNED_MILLION
-        handle: uint256 = self._handle(i)
-        before: uint256 = self._reputation(handle, 0)
-        now: uint256 = self._next_reputation(before, score, self.verdicts[i] & 1 == 1)
-        self.standing[handle] = round << 32 | (now + 1)
+    standings: DynArray[uint256, MAX_UPDATES] = []
+    for i: uint256 in range(count, bound=MAX_UPDATES):
+        key: uint256 = keys[i]
+        verdict: uint256 = verdicts[i]
+        before: uint256 = verdict >> 32
+        score: int256 = convert((verdict & (2**32 - 1)) >> 2, int256) - SIGNED_MILLION
+        now: uint256 = self._next_reputation(before, score, verdict & VALID != 0)
+        self.standing[(key >> 16) & MAX_HANDLE] = round << 32 | (now + 1)
         if rewards[i] > 0:
-            receivers.append(vehicle)
+            receivers.append(convert(key >> 96, address))
             amounts.append(rewards[i])
-        log Standing(round=round, vehicle=vehicle, before=before, now=now, reward=rewards[i])
+        standings.append(rewards[i] << 64 | before << 32 | now)
     conduct: uint256[5] = self._conduct(active)
     self.round = round + 1
     self.phase = RECORDING
@@ -698,7 +701,7 @@ def settle(round: uint256):
         extcall Escrow(ESCROW).pay(receivers, amounts)
     if conduct[0] | conduct[1] | conduct[2] | conduct[3] | conduct[4] != 0:
         extcall Stakes(STAKES).settle(round, conduct[0], conduct[1], conduct[2], conduct[3], conduct[4])
-    log Settled(round=round, model=self.model, paid=paid)
+    log Settled(round=round, model=self.model, paid=paid, standings=standings)
 
 
 @external
@@ -766,8 +769,9 @@ def updates() -> (DynArray[uint256, MAX_UPDATES], DynArray[bytes32, MAX_UPDATES]
     keys: DynArray[uint256, MAX_UPDATES] = []
     digests: DynArray[bytes32, MAX_UPDATES] = []
     for i: uint256 in range(self.count, bound=MAX_UPDATES):
-        keys.append(self.keys[i])
-        digests.append(self.digests[self.keys[i] & 255])
+        key: uint256 = self.keys[i]
+        keys.append(((key >> 64) << 64) | (key & (2**16 - 1)))
+        digests.append(self.digests[key & 255])
     return keys, digests
 
 

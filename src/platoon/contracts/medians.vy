@@ -10,6 +10,7 @@
 
 MAX_EDGE_SERVERS: constant(uint256) = 64
 ONES: constant(uint256) = 1 + 2**32 + 2**64 + 2**96 + 2**128 + 2**160 + 2**192 + 2**224
+LANE: constant(uint256) = 2**31 - 1
 GUARDS: constant(uint256) = 2**31 * (1 + 2**32 + 2**64 + 2**96 + 2**128 + 2**160 + 2**192 + 2**224)
 
 
@@ -24,14 +25,14 @@ def lower_median(given: uint256[MAX_EDGE_SERVERS], count: uint256) -> uint256:
     rows: uint256[MAX_EDGE_SERVERS] = given
     middle: uint256 = (count - 1) // 2
     for done: uint256 in range(middle + 1, bound=MAX_EDGE_SERVERS):
+        least: uint256 = rows[count - 1]  # so far
         for step: uint256 in range(count - 1 - done, bound=MAX_EDGE_SERVERS):
-            j: uint256 = count - 1 - step
-            a: uint256 = rows[j - 1]
-            b: uint256 = rows[j]
-            at_least: uint256 = unsafe_sub(a | GUARDS, b) & GUARDS
-            swap: uint256 = (a ^ b) & unsafe_sub(at_least, at_least >> 31)
-            rows[j - 1] = a ^ swap
-            rows[j] = b ^ swap
+            j: uint256 = unsafe_sub(count - 1, step)
+            a: uint256 = rows[unsafe_sub(j, 1)]
+            swap: uint256 = (a ^ least) & unsafe_mul((unsafe_sub(a | GUARDS, least) >> 31) & ONES, LANE)
+            rows[j] = least ^ swap
+            least = a ^ swap
+        rows[done] = least
     return rows[middle]
 
 
@@ -53,6 +54,15 @@ def is_below(word: uint256, limit: uint256) -> bool:
     @notice Whether every lane is below `limit`, itself below 2^31; also for lanes that set their guard bit.
     """
     return (word | unsafe_sub(word | GUARDS, limit * ONES)) & GUARDS == 0
+
+
+@internal
+@pure
+def above(word: uint256, limit: uint256) -> uint256:
+    """
+    @notice The guard bits of the lanes above `limit`; lanes and `limit` are below 2^31.
+    """
+    return unsafe_add(word, unsafe_mul(unsafe_sub(2**31 - 1, limit), ONES)) & GUARDS
 
 
 @internal

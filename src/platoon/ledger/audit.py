@@ -25,6 +25,7 @@ from platoon.records.committee import Standing, discount_unsealed, draw_order, i
 from platoon.records.encoding import EMPTY_DIGEST
 from platoon.records.local_block import LocalBlock
 from platoon.records.merkle import compute_root
+from platoon.records.packed import UNPACK, Settlement, Taken, Verdict
 from platoon.records.rules import compute_products, compute_weights
 from platoon.records.transactions import Transaction, decode_transaction
 from platoon.records.typed_data import compute_update_digest
@@ -325,9 +326,19 @@ def _compare(contracts: ContractSet, what: str, expected: Outcome, result: Resul
 
 def _difference(name: str, values: dict[str, Any], due: dict[str, Any]) -> str:
     for key, value in values.items():
-        if due.get(key) != value:
-            return f"{name}.{key} is {_show(value)}, the rules give {_show(due.get(key))}"
+        if due.get(key) == value:
+            continue
+        if (name, key) in UNPACK and len(value) == len(due[key]):
+            said = zip(value, due[key], strict=True)
+            i, words = next((i, words) for i, words in enumerate(said) if words[0] != words[1])
+            is_, should = (_show_word(UNPACK[name, key](word)) for word in words)
+            return f"{name}.{key}[{i}] is {is_}, the rules give {should}"
+        return f"{name}.{key} is {_show(value)}, the rules give {_show(due.get(key))}"
     return f"event {name} is not the one that the rules give"
+
+
+def _show_word(said: Taken | Verdict | Settlement) -> str:
+    return f"({', '.join(f'{name} {_show(value)}' for name, value in said._asdict().items())})"
 
 
 def _show(value: Any) -> str:

@@ -70,7 +70,7 @@ class ConductBook:
             self._rounds = {kept: rows for kept, rows in self._rounds.items() if kept == number - 1}
             now = self._rounds[number] = _Open()
         if event.name == "Recorded":
-            now.updates[values["edge_server"]] = now.updates.get(values["edge_server"], 0) + 1
+            now.updates[values["edge_server"]] = len(values["vehicles"])
         elif event.name == "Deviations":
             scorers = [server for server, seat in self._seats.items() if values["scorers"] >> seat & 1]
             now.deviations = dict(zip(scorers, values["values"], strict=True))

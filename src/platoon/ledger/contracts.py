@@ -220,11 +220,17 @@ class ContractSet:
         """A call with its gas limit; raises ``ValueError`` for an argument out of its type's range."""
         function = self._functions[contract, name]
         data = function.selector + function.inputs.encode(arguments)
-        gas = MAX_GAS if function.is_view else compute_gas_limit(name, arguments)
+        longest = max((len(value) for value in arguments if isinstance(value, tuple | list)), default=0)
+        gas = MAX_GAS if function.is_view else compute_gas_limit(name, longest)
         return Call(to=self.addresses[contract], data=data, gas=gas)
 
     def decode_call(self, call: Call) -> tuple[Function, tuple[Any, ...]]:
-        """The function and arguments of a call.
+        """The function and arguments of a call; raises as ``check_call``."""
+        function = self.check_call(call)
+        return function, function.inputs.decode(call.data[4:])
+
+    def check_call(self, call: Call) -> Function:
+        """The function of a call.
 
         Raises:
             ValueError: no contract of this set, no function of it, or not the canonical encoding and gas limit.
@@ -235,12 +241,12 @@ class ContractSet:
         function = load_artefact(contract).functions.get(call.data[:4])
         if function is None:
             raise ValueError(f"{contract} has no such function")
-        arguments = function.inputs.decode(call.data[4:])
+        longest = function.inputs.measure(call.data[4:])
         if function.is_view:
             raise ValueError(f"{contract}.{function.name} is a view, not a transaction")
-        if call.gas != compute_gas_limit(function.name, arguments):
+        if call.gas != compute_gas_limit(function.name, longest):
             raise ValueError(f"gas limit {call.gas} is not that of {contract}.{function.name}")
-        return function, arguments
+        return function
 
     def decode_deployment(self, call: Call, position: int) -> tuple[Any, ...]:
         """The constructor's arguments of a deployment of contract number ``position``; raises ``ValueError``."""
@@ -279,15 +285,18 @@ class ContractSet:
         return Event(event.contract, event.name, values)
 
 
-def compute_gas_limit(name: str, arguments: Sequence[Any]) -> int:
+def compute_gas_limit(name: str, longest: int) -> int:
     """The gas limit that a call must carry: fixed by the call, so that nobody can make one fail by a low limit.
+
+    Args:
+        name: of the function.
+        longest: length of the longest array among its arguments.
 
     Raises:
         ValueError: an array too long for the limit of a call.
     """
     if name in _WHOLE_GAS:
         return _WHOLE_GAS[name]
-    longest = max((len(value) for value in arguments if isinstance(value, tuple | list)), default=0)
     per_element, per_square = _ELEMENT_GAS.get(name, (60_000, 0))
     limit = _BASE_GAS + _MORE_GAS.get(name, 0) + longest * (per_element + longest * per_square)
     if limit > MAX_GAS:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from platoon.errors import VerificationError
 from platoon.ledger.blocks import Block, Header, Result, compute_roots, recover_sealers
 from platoon.ledger.chain_log import EMPTY_FOLD, ChainLog, Commit, compute_commit_digest, fold_block
-from platoon.ledger.contracts import CONTRACTS, ContractSet, Event, compute_set_digest
+from platoon.ledger.contracts import CONTRACTS, ContractSet, Event, Log, compute_set_digest
 from platoon.ledger.evm import Execution, Machine
 from platoon.nouns import Address, Digest, Instant
 from platoon.records.encoding import EMPTY_DIGEST
@@ -37,11 +37,18 @@ class Receipt(NamedTuple):
     ok: bool
     error: str
     """Why not; empty where ``ok``."""
-    events: tuple[Event, ...]
+    logs: tuple[Log, ...]
     gas: int
     """Gas used; a lower bound in the embedded engine, and not part of any record."""
     logged: bool
     """False for what cannot be part of the chain: its nonce is not consumed."""
+    contracts: ContractSet | None
+    """Whose logs they are; None where nothing was logged."""
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The logs, decoded when somebody asks: most of a large round's are transfers that nobody reads."""
+        return tuple([self.contracts.decode_log(log) for log in self.logs]) if self.contracts else ()
 
 
 class Ledger(Protocol):
@@ -201,10 +208,10 @@ class EmbeddedLedger:
             try:
                 execution = self._execute(raw)
             except NotAdmittedError as error:
-                receipts.append(Receipt(False, str(error), (), 0, False))
+                receipts.append(Receipt(False, str(error), (), 0, False, None))
                 continue
-            events = tuple([self.contracts.decode_log(log) for log in execution.logs])
-            receipts.append(Receipt(execution.ok, execution.error, events, execution.gas, True))
+            ok, said, logs, gas = execution
+            receipts.append(Receipt(ok, said, logs, gas, True, self.contracts))
             logged.append(raw)
             results.append(encode_result(execution))
         if logged:
@@ -345,9 +352,11 @@ def admit_transaction(
         return
     if contracts is None or transaction.call.to is None:
         raise ValueError("deploys a contract outside the set")
-    function, arguments = contracts.decode_call(transaction.call)
+    function = contracts.check_call(transaction.call)
     bound = BOUND.get((function.contract, function.name))
-    if bound is not None and arguments[0] != contracts.addresses[bound]:
+    if bound is None:
+        return
+    if function.inputs.decode(transaction.call.data[4:])[0] != contracts.addresses[bound]:
         raise ValueError(f"{function.contract}.{function.name} names another contract than {bound}")
 
 

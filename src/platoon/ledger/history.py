@@ -21,6 +21,7 @@ from platoon.ledger.model_training import Refusal
 from platoon.nouns import Address
 from platoon.records.encoding import keccak
 from platoon.records.lanes import unpack_scores
+from platoon.records.packed import Settlement, Verdict, unpack_settlement, unpack_taken, unpack_verdict
 from platoon.records.transactions import Transaction, decode_transaction
 from platoon.records.typed_data import Domain
 
@@ -89,8 +90,8 @@ class _Update:
     digest: bytes
     samples: int | None
     refused: str | None = None
-    verdict: Json | None = None
-    standing: Json | None = None
+    verdict: Verdict | None = None
+    standing: Settlement | None = None
 
 
 @dataclass(kw_only=True)
@@ -315,28 +316,32 @@ class _History:
 
     def _take_of_round(self, event: Event, row: _Round, height: int) -> None:
         values = event.values
-        if event.name in ("Recorded", "Refused"):
+        if event.name == "Refused":
+            server, refused = values["edge_server"], _refusal(values["reason"])
             update = _Update(
-                block=height,
-                edge_server=values["edge_server"],
-                digest=values["digest"],
-                samples=values.get("samples"),
-                refused=_refusal(values["reason"]) if event.name == "Refused" else None,
+                block=height, edge_server=server, digest=values["digest"], samples=None, refused=refused
             )
             row.updates.setdefault(values["vehicle"], []).append(update)
+        elif event.name == "Recorded":
+            for word, digest in zip(values["vehicles"], values["digests"], strict=True):
+                vehicle, samples = unpack_taken(word)
+                update = _Update(
+                    block=height, edge_server=values["edge_server"], digest=digest, samples=samples
+                )
+                row.updates.setdefault(vehicle, []).append(update)
         elif event.name == "Deviations":
             seats = [i for i in range(len(self.edge_servers)) if values["scorers"] >> i & 1]
             row.deviations = {str(i): value for i, value in zip(seats, values["values"], strict=True)}
-        elif event.name == "Verdict":
-            row.taken(values["vehicle"]).verdict = values
         elif event.name == "Judged":
+            for verdict in map(unpack_verdict, values["verdicts"]):
+                row.taken(verdict.vehicle).verdict = verdict
             row.evidence = values["evidence"] if values["scorers"] else None
         elif event.name == "Voted":
             row.votes[values["edge_server"]] = values["digest"]
-        elif event.name == "Standing":
-            row.taken(values["vehicle"]).standing = values
-            self.reputations[self.owners[values["vehicle"]]] = values["now"]
         elif event.name == "Settled":
+            for vehicle, word in zip(row.recorded, values["standings"], strict=True):
+                standing = row.taken(vehicle).standing = unpack_settlement(word)
+                self.reputations[self.owners[vehicle]] = standing.now
             row.model, row.paid = values["model"], values["paid"]
         elif event.name == "Named":
             who, reasons = self.edge_servers.index(values["edge_server"]), unpack(values["reasons"], REASONS)
@@ -396,8 +401,8 @@ class _History:
             "round": row.round,
             "blocks": [row.first_block, row.last_block],
             "updates": len(taken),
-            "valid": sum(bool(update.verdict and update.verdict["valid"]) for update in taken),
-            "merged": sum(bool(update.verdict and update.verdict["merged"]) for update in taken),
+            "valid": sum(bool(update.verdict and update.verdict.valid) for update in taken),
+            "merged": sum(bool(update.verdict and update.verdict.merged) for update in taken),
             "evidence": row.evidence,
             "deviations": row.deviations,
             "votes": votes,
@@ -411,7 +416,7 @@ class _History:
     def describe_update(self, row: _Round, update: _Update) -> Json:
         """One update, with what every edge server thought of it."""
         vehicle = next(v for v, updates in row.updates.items() if any(u is update for u in updates))
-        verdict, standing = update.verdict or {}, update.standing or {}
+        verdict, standing = update.verdict, update.standing
         place = row.recorded.index(vehicle) if update.refused is None else None
         return {
             "round": row.round,
@@ -425,12 +430,12 @@ class _History:
                 for server, (scores, _) in row.scores.items()
                 if place is not None
             },
-            "median": verdict.get("score") if row.evidence is not None else None,
-            "valid": verdict.get("valid"),
-            "merged": verdict.get("merged"),
-            "reputation_before": standing.get("before"),
-            "reputation_after": standing.get("now"),
-            "reward": standing.get("reward"),
+            "median": verdict.score if verdict and row.evidence is not None else None,
+            "valid": verdict.valid if verdict else None,
+            "merged": verdict.merged if verdict else None,
+            "reputation_before": standing.before if standing else None,
+            "reputation_after": standing.now if standing else None,
+            "reward": standing.reward if standing else None,
         }
 
     def _name(self, address: Address) -> str:

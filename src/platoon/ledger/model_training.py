@@ -16,6 +16,7 @@ from platoon.nouns import MILLION, Address, Digest
 from platoon.records.abi import Arguments
 from platoon.records.encoding import EMPTY_DIGEST, keccak
 from platoon.records.lanes import LANES, unpack_lanes, unpack_scores
+from platoon.records.packed import Settlement, Taken, Verdict, pack_settlement, pack_taken, pack_verdict
 from platoon.records.rules import (
     MAX_UPDATES,
     MIN_SCORERS,
@@ -162,19 +163,26 @@ class Training:
         require(self.open.phase is Phase.RECORDING, "recording is over")
         require(sender not in self.open.recorded_by, "recorded before")
         events, taken, last = [], dict(self.open.updates), bytes(20)
+        who = {"round": round_number, "edge_server": sender}
         for entry in entries:
             vehicle, digest, samples = entry[:3]
             require(vehicle > last, "vehicles not ascending")
             require(0 < samples <= self.rules.most_samples, "samples out of bounds")
             require(self._is_signed(round_number, entry), "bad signature")
             last = vehicle
-            values = {"round": round_number, "vehicle": vehicle, "edge_server": sender, "digest": digest}
             refusal = self._refusal(vehicle, taken)
             if refusal is not None:
-                events.append(Event("Training", "Refused", {**values, "reason": int(refusal)}))
+                values = {"vehicle": vehicle, "digest": digest, "reason": int(refusal)}
+                events.append(Event("Training", "Refused", who | values))
                 continue
             taken[vehicle] = ModelUpdate(vehicle=vehicle, edge_server=sender, digest=digest, samples=samples)
-            events.append(Event("Training", "Recorded", {**values, "samples": samples}))
+        new = list(taken.values())[len(self.open.updates) :]
+        said: dict[str, Any] = {
+            "vehicles": tuple(pack_taken(Taken(update.vehicle, update.samples)) for update in new),
+            "digests": tuple(update.digest for update in new),
+        }
+        if new:
+            events.append(Event("Training", "Recorded", who | said))
         self.open.recorded_by.add(sender)
         self.open.updates = taken
         for vehicle in taken:
@@ -239,11 +247,9 @@ class Training:
             )
         merged = sum(update.merged for update in closed.updates.values())
         closed.phase, closed.final = Phase.JUDGED, merged == 0
-        judged = {"evidence": closed.evidence, "scorers": len(scorers), "merged": merged}
-        verdicts = [
-            _describe_verdict(round_number, closed.updates[vehicle]) for vehicle in sorted(closed.updates)
-        ]
-        return [*events, *verdicts, Event("Training", "Judged", {"round": round_number, **judged})]
+        judged: dict[str, Any] = {"evidence": closed.evidence, "scorers": len(scorers), "merged": merged}
+        judged["verdicts"] = tuple(_pack_verdict(closed.updates[v]) for v in sorted(closed.updates))
+        return [*events, Event("Training", "Judged", {"round": round_number, **judged})]
 
     def vote(self, sender: Address, round_number: int, digest: Digest) -> list[Event]:
         """One edge server's vote for a model."""
@@ -290,9 +296,9 @@ class Training:
         self.model = settled.model
         self.open = OpenRound(round=round_number + 1)
         self.settled.append(settled)
-        standings = [_describe_standing(round_number, update) for update in updates]
-        end = Event("Training", "Settled", {"round": round_number, "model": self.model, "paid": paid})
-        return [*standings, *payments, *naming, end]
+        end = {"round": round_number, "model": self.model, "paid": paid}
+        end |= {"standings": tuple(_pack_settlement(update) for update in updates)}
+        return [*payments, *naming, Event("Training", "Settled", end)]
 
     def correct(self, vehicle: int, move: int) -> tuple[int, int]:
         """Plausibility moves a vehicle's reputation, within [0, 1]; before and after, ppm."""
@@ -422,11 +428,9 @@ def _price(row: Conduct, before: dict[Address, int], after: dict[Address, int]) 
     return replace(row, taken=before.get(row.edge_server, 0) - left, stake=left)
 
 
-def _describe_verdict(round_number: int, update: ModelUpdate) -> Event:
-    values = {"score": update.score or 0, "valid": update.valid, "merged": update.merged}
-    return Event("Training", "Verdict", {"round": round_number, "vehicle": update.vehicle, **values})
+def _pack_verdict(update: ModelUpdate) -> int:
+    return pack_verdict(Verdict(update.vehicle, update.score or 0, update.valid, update.merged))
 
 
-def _describe_standing(round_number: int, update: ModelUpdate) -> Event:
-    values = {"before": update.before, "now": update.after, "reward": update.reward}
-    return Event("Training", "Standing", {"round": round_number, "vehicle": update.vehicle, **values})
+def _pack_settlement(update: ModelUpdate) -> int:
+    return pack_settlement(Settlement(update.before, update.after, update.reward))

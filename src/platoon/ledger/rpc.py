@@ -194,7 +194,7 @@ class RemoteLedger:
                 nonce = nonces.get(sender, self._mirror.nonce(sender))
                 admit_transaction(transaction, self.chain_id, nonce, contracts)
             except ValueError as error:
-                refused[position] = Receipt(False, str(error), (), 0, False)
+                refused[position] = Receipt(False, str(error), (), 0, False, None)
                 continue
             nonces[sender] = nonce + 1
             contracts = contracts if contracts is not None else ContractSet(sender)

@@ -16,7 +16,7 @@ import numpy as np
 from platoon.ledger.agreement_calls import AgreementCalls
 from platoon.ledger.blocks import Result
 from platoon.ledger.conduct import Conduct, ConductBook
-from platoon.ledger.contracts import ContractSet, Event
+from platoon.ledger.contracts import ContractSet, Event, Log
 from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt
 from platoon.ledger.membership import Membership
 from platoon.ledger.model import read_committee, read_rules, write_rules
@@ -41,6 +41,7 @@ from platoon.records.encoding import EMPTY_DIGEST, compute_content_digest, kecca
 from platoon.records.lanes import pack_scores
 from platoon.records.local_block import LocalBlock, compute_record_digests
 from platoon.records.merkle import compute_proof
+from platoon.records.packed import unpack_settlement, unpack_taken, unpack_verdict
 from platoon.records.rules import Payment, Rule, Rules, WeightRule
 from platoon.records.signing import Account, split_signature
 from platoon.records.transactions import Call, sign_transaction
@@ -284,6 +285,7 @@ class TaskChain:
         training = ledger.contracts.addresses["Training"]
         self.task = Domain(chain_id=ledger.chain_id, contract=training).separator
         """Names the task: chain, contract and format in one digest; what signed updates bind."""
+        self._token = ledger.contracts.addresses["Token"]
         self._vehicles = tuple(vehicles)
         self._ids = {address: VehicleId(i) for i, address in enumerate(vehicles)}
         """Of every account that is or was a vehicle's, as they come up."""
@@ -384,8 +386,7 @@ class TaskChain:
         for block in ledger.blocks():
             if block.header.round >= newest:
                 results = [Result.decode(receipt) for receipt in block.receipts]
-                logs = [log for result in results for log in result.logs]
-                chain._take([ledger.contracts.decode_log(log) for log in logs])
+                chain._take_logs([log for result in results for log in result.logs])
             chain._last_round = block.header.round
         return chain
 
@@ -402,11 +403,12 @@ class TaskChain:
 
     def submit(self, transactions: Sequence[bytes], *, round: int, at: Instant) -> tuple[Receipt, ...]:
         """Execute signed transactions in this order, as one block."""
-        is_known = self._reputations_head == self.ledger.head
+        if self._reputations_head != self.ledger.head:
+            self._reputations_head = None
         receipts = self.ledger.submit(transactions, at=at, round=round)
         self._last_round = round
-        self._take([event for receipt in receipts for event in receipt.events])
-        if is_known and self._reputations_head is not None:
+        self._take_logs([log for receipt in receipts for log in receipt.logs])
+        if self._reputations_head is not None:
             self._reputations_head = self.ledger.head
         return receipts
 
@@ -444,10 +446,13 @@ class TaskChain:
 
     def reputations(self) -> Ints:
         """(N,) reputation of every vehicle, ppm."""
+        self._know_reputations()
+        return self._reputations.copy()
+
+    def _know_reputations(self) -> None:
         if self._reputations_head != self.ledger.head:
             self._reputations = self._view_fleet("Training", "reputations")
             self._reputations_head = self.ledger.head
-        return self._reputations.copy()
 
     def answered(self) -> Bools:
         """(N,) whether each vehicle has answered the task's request, under whatever account."""
@@ -563,22 +568,23 @@ class TaskChain:
 
     # ---- folding events -----------------------------------------------------------------------------------------
 
+    def _take_logs(self, logs: Sequence[Log]) -> None:
+        """Fold what contracts said; transfers of tokens change nothing that is kept here."""
+        token, decode = self._token, self.ledger.contracts.decode_log
+        self._take([decode(log) for log in logs if log.address != token])
+
     def _take(self, events: Sequence[Event]) -> None:
         self._conduct.take(events)
         self._described.clear()
         if any(event.name == "Rotated" for event in events):
             self._read_pseudonyms()
-        self._record([event.values for event in events if event.name == "Recorded"])
         for _, name, values in events:
-            if name == "Admitted" and self._reputations_head is not None:
+            if name == "Recorded":
+                self._record(values)
+            elif name == "Admitted" and self._reputations_head is not None:
                 self._reputations[self._id(values["vehicle"])] = values["reputation"]
-            elif name == "Verdict":
-                update = self._rounds[values["round"]][values["vehicle"]]
-                update["score"] = values["score"] if self.rules.rule is not Rule.NONE else None
-                update["valid"], update["merged"] = values["valid"], values["merged"]
-            elif name == "Judged" and values["scorers"]:
-                for update in self._rounds[values["round"]].values():
-                    update["evidence"] = values["evidence"]
+            elif name == "Judged":
+                self._take_verdicts(values)
             elif name in ("Flagged", "Decided") and values["now"]:
                 self._refresh_reputations()
             elif name == "Anchored":
@@ -586,34 +592,45 @@ class TaskChain:
             elif name == "Forked":
                 tip = self._tips[values["edge_server"]]
                 self._tips[values["edge_server"]] = replace(tip, forked=True)
-            elif name == "Standing":
-                self._take_standing(values)
+            elif name == "Settled":
+                self._take_standings(values)
             elif name == "Responded":
                 self._answered[self._id(values["vehicle"])] = True
 
-    def _take_standing(self, values: dict[str, Any]) -> None:
-        update = self._rounds[values["round"]][values["vehicle"]]
-        update["reputation_before"], update["reputation_after"] = values["before"], values["now"]
-        update["probation"] = self._is_probation(values["before"])
-        update["reward"] = Tokens(values["reward"])
-        if self._reputations_head is not None:
-            self._reputations[update["vehicle"]] = values["now"]
+    def _take_verdicts(self, values: dict[str, Any]) -> None:
+        taken = self._rounds.get(values["round"], {})
+        is_scored = self.rules.rule is not Rule.NONE
+        evidence = values["evidence"] if values["scorers"] else None
+        for vehicle, score, valid, merged in map(unpack_verdict, values["verdicts"]):
+            said = {"score": score if is_scored else None, "evidence": evidence}
+            taken[vehicle].update(said, valid=valid, merged=merged)
 
-    def _record(self, recorded: Sequence[dict[str, Any]]) -> None:
-        if not recorded:
-            return
-        newest = recorded[-1]["round"]
-        self._rounds = {number: taken for number, taken in self._rounds.items() if number >= newest - 1}
-        accounts = [self._vehicles[self._id(values["vehicle"])] for values in recorded]
-        reputations = self._view("Training", "reputations", accounts)[0]
-        for values, reputation in zip(recorded, reputations, strict=True):
-            address = Address(values["vehicle"])
-            self._rounds.setdefault(values["round"], {})[address] = {
-                "vehicle": self._id(address),
+    def _take_standings(self, values: dict[str, Any]) -> None:
+        taken = self._rounds.get(values["round"], {})
+        for address, word in zip(sorted(taken), values["standings"], strict=True):
+            update, standing = taken[address], unpack_settlement(word)
+            update["reputation_before"], update["reputation_after"] = standing.before, standing.now
+            update["probation"] = self._is_probation(standing.before)
+            update["reward"] = Tokens(standing.reward)
+            if self._reputations_head is not None:
+                self._reputations[update["vehicle"]] = standing.now
+
+    def _record(self, values: dict[str, Any]) -> None:
+        if self._reputations_head is None:
+            self._know_reputations()
+        number, server = values["round"], self._seats[values["edge_server"]]
+        self._rounds = {kept: taken for kept, taken in self._rounds.items() if kept >= number - 1}
+        taken = self._rounds.setdefault(number, {})
+        for word, digest in zip(values["vehicles"], values["digests"], strict=True):
+            address, samples = unpack_taken(word)
+            vehicle = self._id(address)
+            reputation = int(self._reputations[vehicle])
+            taken[address] = {
+                "vehicle": vehicle,
                 "address": address,
-                "edge_server": self._seats[values["edge_server"]],
-                "digest": values["digest"],
-                "samples": values["samples"],
+                "edge_server": server,
+                "digest": digest,
+                "samples": samples,
                 "reputation_before": reputation,
                 "probation": self._is_probation(reputation),
             }

@@ -13,6 +13,7 @@ from platoon.records.encoding import WORD, keccak
 
 Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes, int], Any]
+Check = Callable[[bytes, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Codec:
     encode: Encode
     decode: Decode
     """From all bytes and an offset; raises ``ValueError`` for what is not canonical."""
+    check: Check | None
+    """Raises as ``decode``, and makes no value; of one element for an array. None where any word is canonical."""
 
 
 def _encode_uint(value: int) -> bytes:
@@ -52,8 +55,7 @@ def _encode_address(value: bytes) -> bytes:
 
 
 def _decode_address(data: bytes, at: int) -> bytes:
-    if data[at : at + 12] != b"\0\0\0\0\0\0\0\0\0\0\0\0":
-        raise ValueError("an address above 20 bytes")
+    _check_address(data, at)
     return data[at + 12 : at + WORD]
 
 
@@ -78,12 +80,21 @@ def _decode_bool(data: bytes, at: int) -> bool:
     return number == 1
 
 
-_WORDS: dict[str, tuple[Encode, Decode]] = {
-    "uint256": (_encode_uint, _decode_uint),
-    "int256": (_encode_int, _decode_int),
-    "address": (_encode_address, _decode_address),
-    "bytes32": (_encode_bytes32, _decode_bytes32),
-    "bool": (_encode_bool, _decode_bool),
+def _check_address(data: bytes, at: int) -> None:
+    if data[at : at + 12] != b"\0\0\0\0\0\0\0\0\0\0\0\0":
+        raise ValueError("an address above 20 bytes")
+
+
+def _check_bool(data: bytes, at: int) -> None:
+    _decode_bool(data, at)
+
+
+_WORDS: dict[str, tuple[Encode, Decode, Check | None]] = {
+    "uint256": (_encode_uint, _decode_uint, None),
+    "int256": (_encode_int, _decode_int, None),
+    "address": (_encode_address, _decode_address, _check_address),
+    "bytes32": (_encode_bytes32, _decode_bytes32, None),
+    "bool": (_encode_bool, _decode_bool, _check_bool),
 }
 
 
@@ -96,8 +107,8 @@ def compile_codec(entry: dict[str, Any]) -> Codec:
         return _compile_tuple([compile_codec(part) for part in entry["components"]])
     if name not in _WORDS:
         raise ValueError(f"ABI type {name!r} is not supported")
-    encode, decode = _WORDS[name]
-    return Codec(signature=name, words=1, is_array=False, encode=encode, decode=decode)
+    encode, decode, check = _WORDS[name]
+    return Codec(signature=name, words=1, is_array=False, encode=encode, decode=decode, check=check)
 
 
 def _compile_tuple(parts: Sequence[Codec]) -> Codec:
@@ -114,9 +125,26 @@ def _compile_tuple(parts: Sequence[Codec]) -> Codec:
     def decode(data: bytes, at: int) -> tuple[Any, ...]:
         return tuple([decode_part(data, at + offset) for offset, decode_part in decoders])
 
+    checks = [
+        (offset, part.check)
+        for (offset, _), part in zip(decoders, parts, strict=True)
+        if part.check is not None
+    ]
+
+    def check(data: bytes, at: int) -> None:
+        for offset, check_part in checks:
+            check_part(data, at + offset)
+
     signature = f"({','.join(part.signature for part in parts)})"
     words = sum(part.words for part in parts)
-    return Codec(signature=signature, words=words, is_array=False, encode=encode, decode=decode)
+    return Codec(
+        signature=signature,
+        words=words,
+        is_array=False,
+        encode=encode,
+        decode=decode,
+        check=check if checks else None,
+    )
 
 
 def _compile_array(element: Codec) -> Codec:
@@ -134,7 +162,14 @@ def _compile_array(element: Codec) -> Codec:
         return tuple([element.decode(data, i) for i in range(start, start + count * size, size)])
 
     signature = f"{element.signature}[]"
-    return Codec(signature=signature, words=element.words, is_array=True, encode=encode, decode=decode)
+    return Codec(
+        signature=signature,
+        words=element.words,
+        is_array=True,
+        encode=encode,
+        decode=decode,
+        check=element.check,
+    )
 
 
 class Arguments:
@@ -185,6 +220,36 @@ class Arguments:
         if end != len(data):
             raise ValueError("bytes after the arguments")
         return tuple(values)
+
+    def measure(self, data: bytes) -> int:
+        """How long the longest array is (0 without arrays) in the canonical encoding of some values.
+
+        Raises as ``decode`` does, without making the values.
+        """
+        if len(data) < self._head:
+            raise ValueError("arguments are cut short")
+        longest, at, end = 0, 0, self._head
+        for codec in self.codecs:
+            size, check = WORD * codec.words, codec.check
+            if not codec.is_array:
+                if check is not None:
+                    check(data, at)
+                at += size
+                continue
+            if _decode_uint(data, at) != end:
+                raise ValueError("an array that is not where it belongs")
+            if len(data) < end + WORD:
+                raise ValueError("arguments are cut short")
+            start, count = end + WORD, _decode_uint(data, end)
+            if count > (len(data) - start) // size:
+                raise ValueError("an array longer than the data")
+            at, end, longest = at + WORD, start + count * size, max(longest, count)
+            if check is not None:
+                for element in range(start, end, size):
+                    check(data, element)
+        if end != len(data):
+            raise ValueError("bytes after the arguments")
+        return longest
 
     @property
     def signature(self) -> str:
