@@ -248,3 +248,11 @@ def test_a_damaged_run_leaves_the_old_report(make_run: MakeRun, tmp_path: Path) 
         write_report([run], tmp_path / "report.html")
     assert (tmp_path / "report.html").read_bytes() == before
     assert np.all([not path.name.endswith(".passing") for path in tmp_path.iterdir()])
+
+
+def test_the_links_of_the_local_chains_are_shown(make_run: MakeRun, tmp_path: Path) -> None:
+    """Messages by link, summed over the rounds; a method without a chain sends none."""
+    runs = [make_run("chained", rounds=4), make_run("plain average", method="fedavg", judged=False, rounds=4)]
+    text = write_report(runs, tmp_path / "links.html").read_text(encoding="utf-8")
+    assert "24 D2D, 4 relayed, 8 cellular, 0 lost" in text
+    assert "none sent" in text

@@ -1,6 +1,7 @@
 """Whole small runs: every method plays and verifies, and a round's time is composed as DTB-FL 6.1.2 says."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ from platoon.protocol.methods import METHODS
 pytestmark = pytest.mark.sumo
 
 
-def play(scenario: Scenario, out: Path, **overrides: object) -> dict[str, object]:
+def play(scenario: Scenario, out: Path, **overrides: object) -> dict[str, Any]:
     table = scenario.model_dump(mode="json", exclude_none=True)
     return run(Scenario.from_table(table, {"task.rounds": 2, **overrides}), out)
 
@@ -30,9 +31,11 @@ def test_every_method_plays_and_verifies(scenario: Scenario, tmp_path: Path, met
 @pytest.mark.parametrize("method", ["dtb-fl", "fedavg"])
 def test_round_time(scenario: Scenario, tmp_path: Path, method: str) -> None:
     """Distribution, then the slowest participant, then seals and chain if there is one, then the aggregation."""
-    play(scenario, tmp_path / "run", method=method)
+    summary = play(scenario, tmp_path / "run", method=method)
     rounds = pq.read_table(tmp_path / "run" / "rounds.parquet").to_pylist()
     updates = pq.read_table(tmp_path / "run" / "updates.parquet").to_pylist()
+    for link in ("d2d", "relayed", "cellular", "lost", "bytes"):
+        assert summary["sealing"][link] == sum(row[f"sealing_{link}"] for row in rounds)
     for row in rounds:
         parts = [row[f"{part}_s"] for part in ("distribution", "training", "sealing", "chain", "aggregation")]
         assert sum(parts) == pytest.approx(row["ended_s"] - row["started_s"])

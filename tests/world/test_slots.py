@@ -17,8 +17,8 @@ NOW = Instant(10_000_000)
 
 def hop(sender: int, receiver: int, rate: float = 1e7, gap: float = 100.0, **fields: object) -> Hop:
     """Between nodes on a line, ``gap`` metres apart."""
-    ends = ((gap * sender, 0.0), (gap * receiver, 0.0))
-    return Hop(sender=sender, receiver=receiver, rate=rate, ends=ends, **fields)  # type: ignore[arg-type]
+    places = ((gap * sender, 0.0), (gap * receiver, 0.0))
+    return Hop(sender=sender, receiver=receiver, rate=rate, places=places, **fields)  # type: ignore[arg-type]
 
 
 def timetable() -> Timetable:
@@ -128,7 +128,7 @@ def are_apart(one: Hop, other: Hop) -> bool:
     """Four devices, and each sender out of reach of the other's receiver: written again, not asked of the code."""
     if len({one.sender, one.receiver, other.sender, other.receiver}) < 4:
         return False
-    (a, b), (c, d) = np.array(one.ends), np.array(other.ends)
+    (a, b), (c, d) = np.array(one.places), np.array(other.places)
     return bool(np.linalg.norm(a - d) > REACH and np.linalg.norm(c - b) > REACH)
 
 

@@ -118,18 +118,26 @@ class Links:
         far = [parcel for parcel in parcels if not self._rates.get(parcel.sender, parcel.receiver)]
         if self._config.hops > 1:
             self._measure(self._find_neighbours(parcel) for parcel in far)
-        self._attach({node for parcel in far for node in (parcel.sender, parcel.receiver)})
-        return [self._find_way(parcel) for parcel in parcels]
+        relayed = {parcel: self._find_relays(parcel) for parcel in far}
+        slow = [parcel for parcel in far if not self._is_fast(relayed[parcel], parcel)]
+        self._attach({node for parcel in slow for node in (parcel.sender, parcel.receiver)})
+        return [self._choose(parcel, relayed.get(parcel, ())) for parcel in parcels]
 
-    def _find_way(self, parcel: Parcel) -> tuple[LinkKind, tuple[Hop, ...]]:
+    def _choose(self, parcel: Parcel, relayed: tuple[Hop, ...]) -> tuple[LinkKind, tuple[Hop, ...]]:
         if self._rates.get(parcel.sender, parcel.receiver):
             return "d2d", (self._sidelink_hop(parcel.sender, parcel.receiver),)
-        bits = 8 * parcel.size
-        relayed, cellular = self._find_relays(parcel), self._find_cellular(parcel)
-        duration = self.timetable.compute_duration
+        if self._is_fast(relayed, parcel):
+            return "relayed", relayed
+        bits, duration = 8 * parcel.size, self.timetable.compute_duration
+        cellular = self._find_cellular(parcel)
         if relayed and (not cellular or duration(relayed, bits) < duration(cellular, bits)):
             return "relayed", relayed
         return ("cellular", cellular) if cellular else ("lost", ())
+
+    def _is_fast(self, relayed: Sequence[Hop], parcel: Parcel) -> bool:
+        """Whether a relayed way is there before a cellular one could begin: then that one need not be looked up."""
+        longest = self.timetable.cellular_delay
+        return bool(relayed) and self.timetable.compute_duration(relayed, 8 * parcel.size) <= longest
 
     def _find_neighbours(self, parcel: Parcel) -> tuple[int, ...]:
         """The two ends and the vehicles that could relay between them, ascending."""
@@ -179,8 +187,8 @@ class Links:
     def _hop(
         self, sender: int, receiver: int, *, rate: float, cell: int = -1, is_uplink: bool = False
     ) -> Hop:
-        ends = (self._place(sender), self._place(receiver))
-        return Hop(sender=sender, receiver=receiver, rate=rate, ends=ends, cell=cell, is_uplink=is_uplink)
+        places = (self._place(sender), self._place(receiver))
+        return Hop(sender=sender, receiver=receiver, rate=rate, places=places, cell=cell, is_uplink=is_uplink)
 
     def _place(self, node: int) -> Place:
         x, y = self._places[node].tolist()
@@ -196,9 +204,11 @@ class Links:
         ends, others = self._places[nodes[:, 0]], self._places[nodes[:, 1]]
         near = np.hypot(*(ends - others).T) <= self._config.range_m
         rows = np.flatnonzero(near & self._present[nodes].all(axis=1))
-        is_rsu: Bools = nodes[rows] >= self._vehicles
+        met, pairs = np.unique(nodes[rows], return_inverse=True)
+        is_rsu: Bools = met >= self._vehicles
+        snr = self._sidelink.snr_db(self._places[met], is_rsu, pairs.reshape(-1, 2))
         rates = np.zeros(len(nodes))
-        rates[rows] = self._sidelink.rate(self._sidelink.snr_db(ends[rows], others[rows], is_rsu))
+        rates[rows] = self._sidelink.rate(snr)
         self._rates.keep(nodes, rates)
 
     def _attach(self, nodes: Iterable[int]) -> None:
@@ -229,7 +239,7 @@ class _RateTable:
 
     def __init__(self) -> None:
         self._rows: dict[int, int] = {}
-        self._rates = np.full((0, 0), np.nan)
+        self._rates = _unknown(64)
 
     def get(self, one: int, other: int) -> float:
         """bit/s; 0 where there is no link."""
@@ -247,30 +257,32 @@ class _RateTable:
             return np.zeros((0, 2), dtype=np.int64)
         for node in {node for group in groups for node in group} - self._rows.keys():
             self._rows[node] = len(self._rows)
-        self._grow(len(self._rows))
+        if len(self._rows) > len(self._rates):
+            known, self._rates = self._rates, _unknown(2 * len(self._rows))
+            self._rates[: len(known), : len(known)] = known
         wanted = np.zeros(self._rates.shape, dtype=np.bool_)
         for group in groups:
             rows = np.array([self._rows[node] for node in group])
             wanted[rows[:, None], rows] = True
-        names = np.fromiter(self._rows, dtype=np.int64, count=len(self._rows))
-        wanted &= np.isnan(self._rates) & (names[:, None] < names)
-        pairs: Ints = names[np.argwhere(wanted)]
-        return pairs
+        names = np.array(list(self._rows), dtype=np.int64)
+        pairs = names[np.argwhere(wanted & np.isnan(self._rates))]
+        return np.asarray(pairs[pairs[:, 0] < pairs[:, 1]])
 
     def keep(self, nodes: Ints, rates: Floats) -> None:
         """Take the rates (P,) of these pairs (P, 2), for both directions."""
-        rows = np.array([[self._rows[one], self._rows[other]] for one, other in nodes.tolist()])
-        self._rates[rows[:, 0], rows[:, 1]] = self._rates[rows[:, 1], rows[:, 0]] = rates
+        ones, others = ([self._rows[node] for node in column] for column in nodes.T.tolist())
+        self._rates[ones, others] = self._rates[others, ones] = rates
 
     def _knows(self, group: Sequence[int]) -> bool:
         rows = np.array([self._rows.get(node, -1) for node in group], dtype=np.int64)
         return bool((rows >= 0).all()) and not np.isnan(self._rates[rows[:, None], rows]).any()
 
-    def _grow(self, size: int) -> None:
-        more = size - len(self._rates)
-        if more:
-            self._rates = np.pad(self._rates, (0, more), constant_values=np.nan)
-            np.fill_diagonal(self._rates, 0.0)
+
+def _unknown(size: int) -> Floats:
+    """(size, size) rates that nobody looked up yet; 0 from a device to itself."""
+    rates = np.full((size, size), np.nan)
+    np.fill_diagonal(rates, 0.0)
+    return rates
 
 
 def find_way(lengths: Floats, source: int, target: int, hops: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ So a pair that stands still keeps its channel, both directions have the same, an
 import numpy as np
 from scipy.special import ndtr
 
-from platoon.nouns import Bools, Floats
+from platoon.nouns import Bools, Floats, Ints
 from platoon.physics.radio import (
     MINIMUM_SNR_DB,
     VEHICLE_HEIGHT_M,
@@ -33,7 +33,7 @@ from platoon.world.radio import ShadowFields
 
 
 class SidelinkChannel:
-    """Sidelink between any two places of a scene. P pairs are rows of two arrays of ends."""
+    """Sidelink between any two places of a scene."""
 
     def __init__(self, road_map: RoadMap, scenario: Scenario) -> None:
         self._map, self._config = road_map, scenario.sidelink
@@ -43,17 +43,19 @@ class SidelinkChannel:
         self._noise_dbm = compute_noise_dbm(bandwidth, self._config.noise_figure_db)
         self._fields = ShadowFields(2, 2.0 * self._config.range_m, scenario.seed, "sidelink")
 
-    def snr_db(self, ends: Floats, others: Floats, is_rsu: Bools) -> Floats:
+    def snr_db(self, places: Floats, is_rsu: Bools, pairs: Ints) -> Floats:
         """(P,) signal-to-noise ratio over the whole band, dB; the same in both directions.
 
-        ``is_rsu``: (P, 2) whether each end is an RSU, which stands higher than a vehicle.
+        ``places``: (n, 2) metres; ``is_rsu``: (n,) whether an RSU stands there, higher than a vehicle; ``pairs``:
+        (P, 2) rows of the two.
         """
-        config = self._config
-        heights = np.sort(np.where(is_rsu, self._rsu_height, VEHICLE_HEIGHT_M), axis=1)
+        config, (one, other) = self._config, pairs.T
+        ends, others = places[one], places[other]
+        heights = np.sort(np.where(is_rsu, self._rsu_height, VEHICLE_HEIGHT_M)[pairs], axis=1)
         apart = np.hypot(*(ends - others).T)
         distance = np.hypot(apart, heights[:, 1] - heights[:, 0])
-        clear_shadow, hidden = self._join(0, ends, others, apart, SHADOW_DECORRELATION_LOS_M)
-        shadow, amount = self._join(1, ends, others, apart, SHADOW_DECORRELATION_NLOS_M)
+        clear_shadow, hidden = self._join(0, places, pairs, apart, SHADOW_DECORRELATION_LOS_M)
+        shadow, amount = self._join(1, places, pairs, apart, SHADOW_DECORRELATION_NLOS_M)
         is_clear = ndtr(hidden) < compute_clear_probability(distance)
         street = compute_street_loss_db(distance, config.carrier_ghz) + np.where(
             is_clear,
@@ -71,9 +73,9 @@ class SidelinkChannel:
         return np.where(snr_db >= MINIMUM_SNR_DB, rate, 0.0)
 
     def _join(
-        self, state: int, ends: Floats, others: Floats, apart: Floats, decorrelation_m: float
+        self, state: int, places: Floats, pairs: Ints, apart: Floats, decorrelation_m: float
     ) -> tuple[Floats, Floats]:
         """Two unit normal values per pair, of the two fields of this state."""
-        sums = self._fields.read(state, ends) + self._fields.read(state, others)
+        sums = self._fields.read(state, places)[pairs].sum(axis=1)
         spread = np.sqrt(2.0 * (1.0 + np.exp(-apart / decorrelation_m)))
         return sums[:, 0] / spread, sums[:, 1] / spread

@@ -27,7 +27,7 @@ class Hop:
     receiver: int
     rate: float
     """bit/s with the whole band."""
-    ends: tuple[Place, Place]
+    places: tuple[Place, Place]
     """Where sender and receiver are, metres."""
     cell: int = -1
     """RSU whose cellular band carries it; -1: the sidelink."""
@@ -47,7 +47,7 @@ class Timetable:
     """What is booked. Bookings that are over are forgotten."""
 
     def __init__(self, slot: Duration, interference_m: float, cellular_delay: Duration) -> None:
-        self._slot, self._interference_m, self._delay = slot, interference_m, cellular_delay
+        self._slot, self._interference_m, self.cellular_delay = slot, interference_m, cellular_delay
         self.booked: list[Booking] = []
 
     def clear(self) -> None:
@@ -71,7 +71,7 @@ class Timetable:
 
     def compute_duration(self, hops: Sequence[Hop], bits: int) -> Duration:
         """Time that a message takes over these hops where nobody else sends."""
-        delays = self._delay * sum(hop.cell >= 0 for hop in hops)
+        delays = self.cellular_delay * sum(hop.cell >= 0 for hop in hops)
         return Duration(delays + sum(self.compute_length(hop, bits) for hop in hops))
 
     def book(self, hops: Sequence[Hop], bits: int, at: Instant) -> tuple[Booking, ...]:
@@ -87,7 +87,7 @@ class Timetable:
 
     def _find_gap(self, hop: Hop, length: Duration, at: Instant) -> Instant:
         is_cellular = hop.cell >= 0
-        begins = at + self._delay if is_cellular else -(-at // self._slot) * self._slot
+        begins = at + self.cellular_delay if is_cellular else -(-at // self._slot) * self._slot
         clashes = [booking for booking in self.booked if self.clash(booking.hop, hop)]
         for booking in sorted(clashes, key=lambda booking: booking.begins):
             if begins + length <= booking.begins:
@@ -101,7 +101,7 @@ class Timetable:
             return (one.cell, one.is_uplink) == (other.cell, other.is_uplink)
         if {one.sender, one.receiver} & {other.sender, other.receiver}:
             return True
-        gaps = _measure(one.ends[0], other.ends[1]), _measure(other.ends[0], one.ends[1])
+        gaps = _measure(one.places[0], other.places[1]), _measure(other.places[0], one.places[1])
         return min(gaps) <= self._interference_m
 
 
