@@ -49,10 +49,18 @@ class Fleet(Section):
 
     vehicles: int = Field(60, ge=1, le=100_000, description="N (DTB-FL: 200)")
     malicious_share: Share = Field(0.3, description="share of attackers, drawn once (DTB-FL: 0 to 0.4)")
-    attack: Literal["label_flip", "none"] = Field(
-        "label_flip", description="every label replaced by a uniformly random wrong one before training"
+    attack: Literal["label_flip", "collusion", "sybil", "none"] = Field(
+        "label_flip",
+        description="every label replaced by a uniformly random wrong one before training; collusion, sybil: "
+        "groups send near-identical copies of one such update, and drive in convoy, or are one device's accounts",
     )
     attack_strength: Share = Field(1.0, description="share of an attacker's labels that is flipped")
+    group: int = Field(
+        5, ge=2, le=64, description="attackers that act as one, for attack = collusion or sybil"
+    )
+    platoon: int = Field(
+        0, ge=0, description="honest vehicles that drive in convoy, as trucks in a platoon do"
+    )
 
 
 class Partition(Section):
@@ -397,6 +405,21 @@ class Stake(Section):
     )
 
 
+class Plausibility(Section):
+    """Vehicles that move and send as no strangers would (DTB-FL 4.3.4; the paper gives no thresholds)."""
+
+    check: bool = Field(True, description="edge servers look for collusion and Sybils, where a method judges")
+    penalty: Share = Field(0.3, description="taken from the reputation of every member of a flagged cluster")
+    convoy_m: Positive = Field(
+        100.0, description="no farther apart on average over a minute: they drove together, metres"
+    )
+    near: Share = Field(0.95, description="cosine from which on two updates are near-identical")
+    gap: Share = Field(0.1, description="the others' mean cosine with a cluster lies so far below near")
+    one_device: Positive = Field(
+        1.7, description="received no more differently than so many times the noise: one device"
+    )
+
+
 class Ledger(Section):
     """The ledger's engine."""
 
@@ -446,6 +469,7 @@ class Scenario(Section):
     reward: Reward = Reward()
     committee: Committee = Committee()
     stake: Stake = Stake()
+    plausibility: Plausibility = Plausibility()
     ledger: Ledger = Ledger()
 
     @model_validator(mode="after")
@@ -464,6 +488,11 @@ class Scenario(Section):
             raise ValueError(
                 f"fleet.malicious_share = {self.fleet.malicious_share}: every vehicle is malicious; "
                 "allowed: a share that leaves at least one honest vehicle"
+            )
+        if self.fleet.platoon > self.fleet.vehicles - malicious_count(self.fleet):
+            raise ValueError(
+                f"fleet.platoon = {self.fleet.platoon}: more than the honest vehicles; "
+                f"allowed: 0 to {self.fleet.vehicles - malicious_count(self.fleet)}"
             )
         return self
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platoon.learning.attacks import draw_malicious, label_flip, resolve_attack
+from platoon.fleet import draw_malicious
+from platoon.learning.attacks import label_flip, resolve_attack
 from platoon.scenario import Fleet
 
 

@@ -1,5 +1,6 @@
 """From a scenario to what its parts are built with: accounts, participants, contract rules, task rules."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from platoon.ledger.task_chain import Participants, Stake, TaskChain, compute_ru
 from platoon.nouns import MILLION, Bools, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
 from platoon.protocol.messages import COORDINATOR, Peer, edge_server_peer, vehicle_peer
 from platoon.protocol.methods import Method
+from platoon.protocol.plausibility import PlausibilityRules
 from platoon.protocol.task_rules import TaskRules
 from platoon.records.certificates import compute_initial_reputation
 from platoon.records.committee import CommitteeRules
@@ -21,6 +23,8 @@ from platoon.twin.selectors import find_selector
 
 ADMITTED_AT_ONCE = 256
 """Newcomers in one transaction at most."""
+RSRP_STEP_DB = 1.0
+"""Power is reported in steps of so much (3GPP TS 36.133), which adds the variance of an even spread."""
 OBSERVE_S = 10
 """Seconds that the twin watches the traffic before round 1."""
 
@@ -121,6 +125,20 @@ def admissions(
     return signed
 
 
+def plausibility_rules(scenario: Scenario, method: Method) -> PlausibilityRules | None:
+    """From where on a cluster is implausible; None where nobody judges, or nobody is to look."""
+    settings = scenario.plausibility
+    if not (method.judged and settings.check):
+        return None
+    noise_db = math.sqrt(2.0 * (scenario.radio.snr_sigma_db**2 + RSRP_STEP_DB**2 / 12.0))
+    return PlausibilityRules(
+        convoy_m=settings.convoy_m,
+        near=settings.near,
+        gap=settings.gap,
+        one_device_db=settings.one_device * noise_db,
+    )
+
+
 def task_rules(
     scenario: Scenario, method: Method, chain: TaskChain, retry_s: float | None = None
 ) -> TaskRules:
@@ -146,6 +164,7 @@ def task_rules(
         judged=method.judged,
         formulas=contract_rules(scenario, method),
         committee=chain.committee,
+        plausibility=plausibility_rules(scenario, method),
         seal_patience=seconds(scenario.committee.patience_s),
         policy=config.policy,
         deadline=seconds(config.deadline_s),

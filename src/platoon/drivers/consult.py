@@ -9,6 +9,7 @@ from platoon.protocol.effects import (
     EscrowLeft,
     LocalGround,
     ModelDigest,
+    OpenCases,
     Question,
     Reputations,
     Verdicts,
@@ -30,5 +31,7 @@ def consult(chain: TaskChain, question: Question) -> Any:  # noqa: PLR0911 (one 
             return chain.escrow_left()
         case ModelDigest(round=number):
             return chain.model_digest(number)
+        case OpenCases():
+            return chain.open_cases()
         case ConductOf(round=number):
             return chain.conduct(number)

@@ -8,7 +8,8 @@ import hashlib
 import numpy as np
 
 from platoon.drivers.datasets import ImageData
-from platoon.learning.attacks import draw_malicious, resolve_attack
+from platoon.fleet import draw_malicious, find_authors
+from platoon.learning.attacks import resolve_attack
 from platoon.learning.images import Images
 from platoon.learning.partition import Partitioner, draw_probes, hold_out
 from platoon.nouns import Bools, Digest, Ints
@@ -28,6 +29,8 @@ class FleetData:
         self.data = data
         self.malicious: Bools = draw_malicious(scenario.fleet, scenario.seed)
         """(N,)"""
+        self.authors: Ints = find_authors(scenario.fleet, scenario.seed)
+        """(N,) whose update each vehicle sends."""
         self._attack = resolve_attack(scenario.fleet)
         self._held_out = hold_out(
             data.train_labels,

@@ -15,8 +15,9 @@ import numpy as np
 from platoon.drivers.consult import consult
 from platoon.drivers.event_loop import Asked, Delivery, Done
 from platoon.drivers.keys import follow_pseudonyms, use_key
-from platoon.drivers.store import ModelStore, digest_of, encode
+from platoon.drivers.store import ModelStore, digest_of
 from platoon.learning.aggregation import merge
+from platoon.learning.similarity import compute_cosines
 from platoon.ledger.task_chain import TaskChain
 from platoon.nouns import (
     Bools,
@@ -36,6 +37,8 @@ from platoon.protocol.effects import (
     Aggregate,
     ChangePseudonym,
     CommitRound,
+    Companions,
+    Compare,
     Consult,
     Effect,
     Evaluate,
@@ -66,6 +69,7 @@ from platoon.protocol.round_records import RoundRecord
 from platoon.protocol.task_rules import TaskState
 from platoon.records.signing import Account
 from platoon.rng import stream
+from platoon.twin.company import Company
 
 _PATIENCE = seconds(60.0)
 PARAMETERS = 16
@@ -121,6 +125,8 @@ class ToyParts:
     store: ModelStore
     samples: Ints
     honest: Bools
+    as_one: tuple[tuple[VehicleId, ...], ...] = ()
+    """Vehicles that drive together and send copies of the first one's update."""
     network: Network = Network()
     faults: Faults = Faults()
     patience: Duration = _PATIENCE
@@ -155,6 +161,10 @@ class LossyCarrier:
                 answer = parts.chain.sign(parts.accounts[actor], call, ahead=ahead)
             case SignUpdate() | SignBlock() | Seal() | Unseal() | ChangePseudonym():
                 answer = use_key(parts.seed, parts.accounts, parts.chain, actor, effect)
+            case Companions(vehicles=vehicles):
+                answer = self._accompany(vehicles)
+            case Compare(updates=updates):
+                answer = compute_cosines(np.stack([parts.store.get(digest) for digest in updates]))
             case Evaluate():
                 answer = 0.5
             case CommitRound(state=state, record=record):
@@ -174,7 +184,10 @@ class LossyCarrier:
     def _work(self, asked: Asked, now: Instant) -> Done:
         match asked.effect:
             case Train(round=number, vehicle=vehicle):
-                digest = self._parts.store.put(toy_update(self._parts.seed, number, vehicle))
+                author = next((group[0] for group in self._parts.as_one if vehicle in group), vehicle)
+                update = toy_update(self._parts.seed, number, author)
+                update[0] += 0 if author == vehicle else vehicle  # a copy that is not the same bytes
+                digest = self._parts.store.put(update)
                 answer: Any = Trained(digest=digest, samples=int(self._parts.samples[vehicle]))
                 now = Instant(now + seconds(1.0 + vehicle % 3))
             case Score():
@@ -183,11 +196,23 @@ class LossyCarrier:
                 answer = self._aggregate(asked.effect)
         return Done(actor=asked.actor, answer=answer, at=now)
 
+    def _accompany(self, vehicles: Sequence[VehicleId]) -> Company:
+        """Everybody is a kilometre from everybody, but for those who drive as one."""
+        rows = np.array(vehicles, dtype=np.int64)
+        apart = np.full((len(rows), len(rows)), 1000.0)
+        for group in self._parts.as_one:
+            mine = np.isin(rows, group)
+            apart[np.ix_(mine, mine)] = 20.0
+        np.fill_diagonal(apart, np.inf)
+        return Company(
+            vehicles=rows,
+            apart=apart,
+            unlike_db=np.where(np.isfinite(apart), 10.0, np.inf),
+            roamed=np.full(len(rows), 500.0),
+        )
+
     def _score(self, effect: Score) -> Scores:
-        owners = {
-            digest_of_update(self._parts.seed, effect.round, VehicleId(vehicle)): vehicle
-            for vehicle in range(len(self._parts.samples))
-        }
+        owners = {update.digest: update.vehicle for update in self._parts.chain.updates(effect.round)}
         honest = self._parts.honest[[owners[digest] for digest in effect.updates]]
         faults = self._parts.faults
         if effect.edge_server in faults.lying and effect.round >= faults.since:
@@ -262,11 +287,6 @@ def toy_update(seed: int, round_number: int, vehicle: VehicleId) -> FixedPoint:
     """An update that depends on nothing but its name, (PARAMETERS,)."""
     dice = stream(seed, "toy update", round_number, vehicle)
     return dice.integers(-(1 << 24), 1 << 24, size=PARAMETERS, dtype=np.int32)
-
-
-def digest_of_update(seed: int, round_number: int, vehicle: VehicleId) -> Digest:
-    """The digest under which the toy store keeps a vehicle's update."""
-    return digest_of(encode(toy_update(seed, round_number, vehicle)))
 
 
 def even_forecasts(vehicles: int, horizon: Duration, at: Instant) -> Forecasts:

@@ -115,7 +115,10 @@ def _update_row(record: RoundRecord, truth: Truth, vehicle: VehicleId, samples: 
         "valid": None if judged is None else bool(judged.valid),
         "probation": vehicle in cohort.probation,
         "weight": settled.merged.weights.get(vehicle, 0) / WEIGHT_TOTAL,
-        "reputation_before": int(cohort.reputations[vehicle]) / MILLION,
+        "reputation_before": (
+            int(cohort.reputations[vehicle]) if judged is None else judged.reputation_before
+        )
+        / MILLION,
         "reputation_after": int(settled.reputations[vehicle]) / MILLION,
         "reward": settled.paid.get(vehicle, 0) / MILLION,
         "finish_probability": float(cohort.forecasts.finish_probability[vehicle]),

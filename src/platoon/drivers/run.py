@@ -234,6 +234,7 @@ class _Session:
                 committee=committee_rules(self._scenario, self._method),
                 sealing=sealing_budget(self._scenario, self._method),
                 attested=attested_reputation(self._scenario),
+                flag_penalty=to_ppm(self._scenario.plausibility.penalty),
             )
             for _ in range(OBSERVE_S):
                 world.advance(Instant(world.now + MEASURE_EVERY))
@@ -278,7 +279,7 @@ class _Session:
         """Play to the end and write the tables and the summary."""
         rules = task_rules(self._scenario, self._method, self.chain)
         actors = {
-            vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules)
+            vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules, self.chain.plausibility)
             for i in range(self._scenario.fleet.vehicles)
         } | {
             edge_server_peer(EdgeServerId(i)): peers.edge_server(EdgeServerId(i), rules, self.chain.calls)

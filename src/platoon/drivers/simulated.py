@@ -23,6 +23,7 @@ from platoon.drivers.rows import Effort, Times, Truth
 from platoon.drivers.store import ModelStore
 from platoon.drivers.workers import TrainingPool
 from platoon.learning.aggregation import merge
+from platoon.learning.similarity import compute_cosines
 from platoon.ledger.task_chain import TaskChain
 from platoon.nouns import (
     SECOND,
@@ -30,6 +31,7 @@ from platoon.nouns import (
     Bools,
     Digest,
     EdgeServerId,
+    Floats,
     Forecasts,
     Instant,
     Ints,
@@ -40,6 +42,8 @@ from platoon.protocol.effects import (
     Aggregate,
     ChangePseudonym,
     CommitRound,
+    Companions,
+    Compare,
     Consult,
     Effect,
     Evaluate,
@@ -104,6 +108,7 @@ class SimulatedCarrier:
         self._uploads: dict[VehicleId, Message] = {}
         self._local = LocalTraffic(parts.world, _edge_servers(parts.accounts))
         self._merged: dict[tuple[Any, ...], Digest] = {}
+        self._compared: dict[tuple[Digest, ...], Floats] = {}
         self._begin_round()
 
     def _begin_round(self) -> None:
@@ -138,6 +143,11 @@ class SimulatedCarrier:
                 with self._parts.meter.measure("ledger"):
                     parts = self._parts
                     answer = use_key(parts.scenario.seed, parts.accounts, parts.chain, actor, effect)
+            case Companions(vehicles=vehicles, since=since):
+                with self._parts.meter.measure("twin"):
+                    answer = self._parts.twin.describe_company(np.array(vehicles, dtype=np.int64), since)
+            case Compare():
+                answer = self._compare(effect)
             case Evaluate():
                 answer = self._evaluate(effect.model)
             case CommitRound():
@@ -188,6 +198,21 @@ class SimulatedCarrier:
         self._uploads.clear()
         with parts.meter.measure("twin"):
             parts.twin.learn(effect.outcomes)
+
+    def _compare(self, effect: Compare) -> Floats:
+        """Numbers are compared once for all edge servers: equal inputs give each of them the same."""
+        parts = self._parts
+        if effect.on_probes_with is None:
+            with parts.meter.measure("judge"):
+                if effect.updates not in self._compared:
+                    updates = np.stack([parts.store.get(digest) for digest in effect.updates])
+                    self._compared = {effect.updates: compute_cosines(updates)}
+                return self._compared[effect.updates]
+        updates = np.stack([parts.store.get(digest) for digest in effect.updates])
+        model = parts.store.get(effect.on_probes_with)
+        cosines, spent = parts.pool.compare(model, updates, effect.edge_server)
+        parts.meter.report("judge", spent)
+        return cosines
 
     def _evaluate(self, model: Digest) -> float:
         accuracy, spent = self._parts.pool.evaluate(self._parts.store.get(model))

@@ -18,11 +18,13 @@ from platoon.drivers.datasets import ImageData
 from platoon.drivers.fleet_data import FleetData
 from platoon.errors import UserError
 from platoon.learning.aggregation import dequantise, quantise
+from platoon.learning.attacks import disguise
 from platoon.learning.evaluation import count_correct
 from platoon.learning.models import FlatModel, initial_weights
 from platoon.learning.scores import Cohort, resolve_score
+from platoon.learning.similarity import compare_effects
 from platoon.learning.training import LocalTrainer, TrainingSettings
-from platoon.nouns import FixedPoint, Ints, Scores
+from platoon.nouns import FixedPoint, Floats, Ints, Scores
 from platoon.rng import stream
 from platoon.scenario import Scenario
 
@@ -66,9 +68,12 @@ class Worker:
 
     def train(self, round_number: int, vehicle: int) -> tuple[FixedPoint, int]:
         """A vehicle's update and its number of samples."""
-        images, labels = self._fleet.training_set(vehicle)
-        rng = stream(self._scenario.seed, "train", round_number, vehicle)
+        author = int(self._fleet.authors[vehicle])
+        images, labels = self._fleet.training_set(author)
+        rng = stream(self._scenario.seed, "train", round_number, author)
         update = self._trainer.train(self._weights, images, labels, rng)
+        if author != vehicle:
+            update = disguise(update, stream(self._scenario.seed, "disguise", round_number, vehicle))
         if not np.isfinite(update).all():
             rate = self._scenario.round.learning_rate
             raise UserError(
@@ -89,6 +94,11 @@ class Worker:
             model=self._model,
         )
         return resolve_score(rule).score(cohort)
+
+    def compare(self, edge_server: int) -> Floats:
+        """How alike the cohort's updates act on an edge server's own probe images: cosines (K, K)."""
+        images, _ = self._fleet.probe_set(edge_server)
+        return compare_effects(self._model, self._weights, self._updates, images)
 
     def evaluate(self, indices: Ints) -> Ints:
         """(classes,) number of these test images that the model gets right."""
@@ -128,6 +138,7 @@ def _start(requests: dict[str, Callable[..., Any]], scenario: Scenario, portable
         worker.take_cohort,
         worker.train,
         worker.score,
+        worker.compare,
         worker.evaluate,
     ):
         requests[method.__name__] = method

@@ -27,7 +27,7 @@ import numpy as np
 from platoon.drivers.datasets import ImageData
 from platoon.drivers.fleet_data import FleetData
 from platoon.errors import UserError, WorkerError
-from platoon.nouns import Bools, Digest, FixedPoint, Ints, Scores
+from platoon.nouns import Bools, Digest, FixedPoint, Floats, Ints, Scores
 from platoon.scenario import Scenario
 
 EVALUATION_SLICE: Final = 2500
@@ -112,6 +112,13 @@ class TrainingPool:
         self._ask_all(("take_model", (model,)))
         self._ask_all(("take_cohort", (updates, samples)))
         return self._gather([("score", (rule, int(server))) for server in edge_servers])
+
+    def compare(self, model: FixedPoint, updates: FixedPoint, edge_server: int) -> tuple[Floats, float]:
+        """How alike updates (K, D) act on an edge server's probes: cosines (K, K), and the CPU seconds it took."""
+        self._ask_all(("take_model", (model,)))
+        self._ask_all(("take_cohort", (updates, np.zeros(len(updates), dtype=np.int64))))
+        ((cosines, spent),) = self._gather([("compare", (int(edge_server),))])
+        return cosines, spent
 
     def probe_digest(self, edge_server: int) -> Digest:
         """What an edge server commits to before it judges: SHA-256 of its probe images and labels."""

@@ -8,9 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from platoon.nouns import Bools, Ints
-from platoon.rng import stream
-from platoon.scenario import Fleet, malicious_count
+from platoon.nouns import Ints, Weights
+from platoon.scenario import Fleet
 
 
 class LabelAttack(Protocol):
@@ -44,15 +43,16 @@ def no_attack(labels: Ints, classes: int, rng: np.random.Generator) -> Ints:  # 
 
 def resolve_attack(fleet: Fleet) -> LabelAttack:
     """The attack that the scenario's malicious vehicles carry out."""
-    return label_flip(fleet.attack_strength) if fleet.attack == "label_flip" else no_attack
+    return no_attack if fleet.attack == "none" else label_flip(fleet.attack_strength)
 
 
-def draw_malicious(fleet: Fleet, seed: int) -> Bools:
-    """(N,) who is malicious: drawn once, fixed for the run.
+DISGUISE = 0.01
+"""Length of the noise by which a copied update differs from the original, over the original's length."""
 
-    >>> int(draw_malicious(Fleet(vehicles=60, malicious_share=0.3), seed=1).sum())
-    18
-    """
-    malicious = np.zeros(fleet.vehicles, dtype=np.bool_)
-    malicious[stream(seed, "malicious").permutation(fleet.vehicles)[: malicious_count(fleet)]] = True
-    return malicious
+
+def disguise(update: Weights, rng: np.random.Generator) -> Weights:
+    """A copy (D,) of another's update that is not the same bytes: a colluder's, or a Sybil's."""
+    noise = rng.standard_normal(len(update)).astype(np.float32)
+    length = float(np.linalg.norm(update)) / max(float(np.linalg.norm(noise)), 1e-12)
+    copied: Weights = update + np.float32(DISGUISE * length) * noise
+    return copied

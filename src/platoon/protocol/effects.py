@@ -189,7 +189,12 @@ class ConductOf:
     round: int
 
 
-Question = Accounts | Reputations | Verdicts | EscrowLeft | ModelDigest | LocalGround | ConductOf
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCases:
+    """Clusters that are flagged or under appeal: tuple of ``platoon.ledger.plausibility.Case``, by number."""
+
+
+Question = Accounts | OpenCases | Reputations | Verdicts | EscrowLeft | ModelDigest | LocalGround | ConductOf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +224,27 @@ class Score:
     updates: tuple[Digest, ...]
     samples: tuple[int, ...]
     """Sizes of the local data sets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companions:
+    """Ask the twin who kept company with these vehicles. Answer: ``platoon.twin.company.Company``, these first."""
+
+    vehicles: tuple[VehicleId, ...]
+    since: Instant | None = None
+    """Only what was measured after it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """How alike updates are. Answer: cosines, (K, K) floats."""
+
+    round: int
+    """Of the updates."""
+    edge_server: EdgeServerId
+    updates: tuple[Digest, ...]
+    on_probes_with: Digest | None = None
+    """Compare what they do to this model on the edge server's own probes, instead of their numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +289,8 @@ Effect = (
     | Consult
     | Train
     | Score
+    | Companions
+    | Compare
     | Aggregate
     | Evaluate
     | CommitRound

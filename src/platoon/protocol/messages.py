@@ -4,7 +4,7 @@ is recognised; every reply is signed by its sender or is a signed transaction.""
 from dataclasses import dataclass
 from typing import Literal
 
-from platoon.nouns import Address, EdgeServerId, SignedUpdate, VehicleId
+from platoon.nouns import Address, EdgeServerId, Instant, SignedUpdate, VehicleId
 from platoon.records.identity import Rotation
 from platoon.records.local_block import LocalBlock
 
@@ -154,8 +154,27 @@ class SettleRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppealRequest:
+    """You were flagged: you may appeal."""
+
+    round: int
+    case: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewRequest:
+    """Judge a case a second time."""
+
+    round: int
+    """That is being played, not that of the case."""
+    case: int
+    since: Instant
+    """What was measured after it is new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionReply:
-    """An edge server's signed transaction, in answer to a request of the round."""
+    """The signed transaction of an edge server, or of a vehicle that appeals, in answer to a request."""
 
     round: int
     answers: str
@@ -175,6 +194,8 @@ Request = (
     | SettleRequest
     | RenewRequest
     | RotateRequest
+    | AppealRequest
+    | ReviewRequest
 )
 Reply = UpdateReply | SealReply | TransactionReply | RenewReply | RefusalReply
 

@@ -7,8 +7,10 @@ gone. It takes what it needs from the chain, not from whoever asks.
 from typing import Never
 
 from platoon.ledger.membership import Membership
-from platoon.ledger.task_chain import Call, Calls
+from platoon.ledger.plausibility import PlausibilityCalls
+from platoon.ledger.task_chain import Call, Calls, RecordedUpdate
 from platoon.nouns import Address, EdgeServerId, Instant, SignedUpdate, VehicleId, to_ppm
+from platoon.protocol.appeals import appeal, review, suspect
 from platoon.protocol.effects import (
     Aggregate,
     ChangePseudonym,
@@ -30,6 +32,7 @@ from platoon.protocol.effects import (
 from platoon.protocol.messages import (
     COORDINATOR,
     RENEW,
+    AppealRequest,
     JudgeRequest,
     MergeRequest,
     Message,
@@ -39,6 +42,7 @@ from platoon.protocol.messages import (
     RenewRequest,
     Reply,
     Request,
+    ReviewRequest,
     RotateRequest,
     ScoreRequest,
     SealReply,
@@ -56,11 +60,12 @@ from platoon.protocol.weights import merge_weights
 from platoon.records.sealed import TaskOrder
 
 
-def vehicle(me: VehicleId, rules: TaskRules) -> Steps[Never]:
+def vehicle(me: VehicleId, rules: TaskRules, calls: PlausibilityCalls | None = None) -> Steps[Never]:
     """A vehicle: obeys what the coordinator sealed to it, and says why it refuses what is anything else; seals
     local blocks that hold its update.
 
-    A request that does not open moves nothing here: whoever forges one cannot have the genuine ones passed over.
+    Whoever is flagged appeals, if it knows the contract's ``calls``. A request that does not open moves nothing
+    here: whoever forges one cannot have the genuine ones passed over.
     """
     round_number = 0
     answers: dict[str, Reply] = {}
@@ -70,6 +75,9 @@ def vehicle(me: VehicleId, rules: TaskRules) -> Steps[Never]:
         request = received.message.body
         if isinstance(request, SealRequest):
             yield from _seal(me, _own_update(answers), sealed, request)
+            continue
+        if isinstance(request, AppealRequest) and calls is not None:
+            yield from _appeal(me, calls, request)
             continue
         if not isinstance(request, TrainRequest | RenewRequest) or request.round < round_number:
             continue
@@ -83,6 +91,14 @@ def vehicle(me: VehicleId, rules: TaskRules) -> Steps[Never]:
         else:
             reply = answers[kind]
         yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=reply),))
+
+
+def _appeal(me: VehicleId, calls: PlausibilityCalls, request: AppealRequest) -> Steps[None]:
+    """Appeal against a flag, or say nothing where the chain knows of none."""
+    signed = yield from appeal(me, calls, request.case)
+    if signed is not None:
+        body = TransactionReply(round=request.round, answers=AppealRequest.__name__, transaction=signed)
+        yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=body),))
 
 
 def _own_update(answers: dict[str, Reply]) -> SignedUpdate | None:
@@ -141,6 +157,9 @@ def _seal(
     yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=sealed[key]),))
 
 
+_FOR_VEHICLES = TrainRequest | SealRequest | RenewRequest | AppealRequest
+
+
 def edge_server(me: EdgeServerId, rules: TaskRules, calls: Calls) -> Steps[Never]:
     """An edge server: records, scores, aggregates and votes, each as a transaction that it signs itself."""
     round_number = 0
@@ -148,32 +167,40 @@ def edge_server(me: EdgeServerId, rules: TaskRules, calls: Calls) -> Steps[Never
     while True:
         received = yield Listen()
         request = received.message.body
-        if isinstance(request, TrainRequest | SealRequest | RenewRequest) or request.round < round_number:
+        if isinstance(request, _FOR_VEHICLES) or request.round < round_number:
             continue
         if request.round > round_number:
             round_number, answers = request.round, {}
         kind = type(request).__name__
-        if kind not in answers:
-            first, *further = yield from _transact(me, rules, calls, request)
-            answers[kind] = TransactionReply(
-                round=round_number, answers=kind, transaction=first, further=tuple(further)
+        question = f"{kind} {request.case}" if isinstance(request, ReviewRequest) else kind
+        if question not in answers:
+            signed = yield from _transact(me, rules, calls, request)
+            if not signed:
+                continue
+            answers[question] = TransactionReply(
+                round=round_number, answers=kind, transaction=signed[0], further=tuple(signed[1:])
             )
-        reply = Message(sender=edge_server_peer(me), receiver=COORDINATOR, body=answers[kind])
+        reply = Message(sender=edge_server_peer(me), receiver=COORDINATOR, body=answers[question])
         yield Send(messages=(reply,))
 
 
-def _transact(me: EdgeServerId, rules: TaskRules, calls: Calls, request: Request) -> Steps[list[bytes]]:
+def _transact(  # noqa: PLR0911 (one line a request)
+    me: EdgeServerId, rules: TaskRules, calls: Calls, request: Request
+) -> Steps[list[bytes]]:
     match request:
         case RecordRequest():
             return (yield from _record(me, rules, calls, request))
         case ScoreRequest():
-            return [(yield from _score(me, calls, request))]
+            return (yield from _judge(me, rules, calls, request))
         case JudgeRequest():
             return [(yield from _sign(calls.judge(request.round)))]
         case MergeRequest():
             return [(yield from _vote(me, rules, calls, request))]
         case SettleRequest():
             return [(yield from _sign(calls.settle(request.round)))]
+        case ReviewRequest():
+            second = yield from review(me, rules, PlausibilityCalls(contracts=calls.contracts), request)
+            return [] if second is None else [second]
         case RotateRequest(rotations=rotations):
             return [(yield from _sign(Membership(contracts=calls.contracts).rotate(rotations)))]
         case _:
@@ -205,8 +232,17 @@ def _record(me: EdgeServerId, rules: TaskRules, calls: Calls, request: RecordReq
     return signed
 
 
-def _score(me: EdgeServerId, calls: Calls, request: ScoreRequest) -> Steps[bytes]:
+def _judge(me: EdgeServerId, rules: TaskRules, calls: Calls, request: ScoreRequest) -> Steps[list[bytes]]:
+    """Score all updates, and allege what is implausible of them."""
     updates = yield Consult(question=Verdicts(round=request.round))
+    scores = yield from _score(me, calls, request, updates)
+    suspicions = PlausibilityCalls(contracts=calls.contracts)
+    return [scores, *(yield from suspect(me, rules, suspicions, request.round, updates))]
+
+
+def _score(
+    me: EdgeServerId, calls: Calls, request: ScoreRequest, updates: tuple[RecordedUpdate, ...]
+) -> Steps[bytes]:
     base = yield Consult(question=ModelDigest(round=request.round - 1))
     scores = yield Score(
         round=request.round,

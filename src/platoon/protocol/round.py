@@ -1,10 +1,12 @@
 """One training round (DTB-FL section 4.4; Two-layer's steps 2 to 5): seven phases, one line each.
 
-Where pseudonyms are changed, that is done between the last two (``platoon.protocol.pseudonyms``). The phases are in
+Appeals against plausibility flags (``platoon.protocol.appeals``) and changes of pseudonym
+(``platoon.protocol.pseudonyms``) are heard between the last two. The phases are in
 ``platoon.protocol.phases``; each is pure logic over events and effects, so that the simulated and the networked
 driver run the same code.
 """
 
+from platoon.protocol.appeals import hear
 from platoon.protocol.effects import Steps
 from platoon.protocol.phases import judge, merge, record, refine, select, settle, train
 from platoon.protocol.pseudonyms import renew
@@ -24,5 +26,6 @@ def play_round(rules: TaskRules, state: TaskState) -> Steps[tuple[TaskState, Rou
     judged = yield from judge(rules, recorded)
     merged = yield from merge(rules, judged)
     settled = yield from settle(rules, merged)
+    settled = yield from hear(rules, settled)
     settled = yield from renew(rules, state, settled)
     return (yield from refine(state, settled))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from platoon.nouns import Address, Digest, Duration, EdgeServerId, Instant, Ints, Tokens
+from platoon.protocol.plausibility import PlausibilityRules
 from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Rules
 from platoon.twin.selectors import Candidates
@@ -42,6 +43,8 @@ class TaskRules:
     """The integer rules that the task's contract was deployed with."""
     committee: CommitteeRules
     """Who seals local blocks."""
+    plausibility: PlausibilityRules | None
+    """From where on a cluster is implausible; None where nobody looks."""
     seal_patience: Duration
     """A committee member that is silent this long is replaced, once."""
     policy: Literal["drop", "void", "wait"]

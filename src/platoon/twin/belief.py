@@ -8,6 +8,7 @@ from platoon.nouns import Bools, Floats, Instant, Ints
 from platoon.scenario import Radio
 from platoon.twin.card import Card, start_card
 from platoon.twin.clocks import Clocks, start_clocks
+from platoon.twin.company import Glimpse
 from platoon.twin.compute import Capacity, start_capacity
 from platoon.twin.filter import Fixes, Tracks, start_fixes, start_tracks
 from platoon.twin.finish import Experience, start_experience
@@ -74,6 +75,8 @@ class Belief:
     experience: Experience
     watch: Watch
     card: Card
+    past: tuple[Glimpse, ...]
+    """Where everybody was over the last minute, oldest first."""
 
 
 def start_belief(
@@ -98,6 +101,7 @@ def start_belief(
         experience=start_experience(),
         watch=start_watch(),
         card=start_card(),
+        past=(),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from platoon.nouns import SECOND, Floats, Instant, Measurements, seconds
 from platoon.twin import card as cards
 from platoon.twin.belief import Belief, Sight
+from platoon.twin.company import remember_sight
 from platoon.twin.filter import Fixes, Tracks, advance, apply_fixes
 from platoon.twin.finish import remember
 from platoon.twin.foresee import find_best_measured, foresee_service, rate_of
@@ -45,7 +46,8 @@ def apply_measurements(
     now = _look(scene, belief.links, tracks, measurements)
     belief = replace(belief, traffic=_follow(foresight, belief.traffic, tracks, fixes))
     measured_db, _ = find_best_measured(scene, now)
-    belief = replace(belief, tracks=tracks, now=now, unstudied=(*belief.unstudied, now))
+    past = remember_sight(belief.past, now.at, now.heard, now.position, now.snr_db)
+    belief = replace(belief, tracks=tracks, now=now, unstudied=(*belief.unstudied, now), past=past)
     watch = account(belief.watch, now.at, rate_of(scene, measured_db))
     belief = _close_watch(replace(belief, watch=watch))
     best = np.where(np.isfinite(measured_db), measured_db, np.nan)

@@ -34,6 +34,7 @@ from platoon.twin import arima, finish, foresee
 from platoon.twin import card as cards
 from platoon.twin.belief import Announced, Belief, start_belief
 from platoon.twin.columns import from_columns, to_columns
+from platoon.twin.company import Company, describe_company
 from platoon.twin.compute import (
     FORECASTS,
     apply_attestations,
@@ -191,6 +192,10 @@ class Twin:
             experience=finish.refine(belief.experience),
             capacity=refine_capacity(belief.capacity, self._scenario.twin.compute_forecast),
         )
+
+    def describe_company(self, vehicles: Ints, since: Instant | None = None) -> Company:
+        """Who drove with these vehicles in the last minute, or after ``since``, and who was one device."""
+        return describe_company(self._belief.past, vehicles, since)
 
     def report_card(self) -> dict[str, float | None]:
         """How good its forecasts were: ``position_mae_m`` and ``link_mae_db`` 10 s ahead, ``finish_brier``."""

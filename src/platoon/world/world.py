@@ -29,6 +29,7 @@ from platoon.scenario import Scenario
 from platoon.world.cohort import Arrival, Cohort
 from platoon.world.compute import Processors
 from platoon.world.engines import start_traffic
+from platoon.world.formation import arrange
 from platoon.world.links import Links, Parcel, Transfer
 from platoon.world.radio import Channel, place_rsus
 from platoon.world.sensing import Sensors
@@ -51,7 +52,7 @@ class World:
         start: Callable[[Scenario, Path], Traffic] | None = None,
     ) -> None:
         self._scenario = scenario
-        self._traffic = (start or start_traffic)(scenario, scratch)
+        self._traffic = arrange(scenario, (start or start_traffic)(scenario, scratch))
         radio = scenario.radio
         self.road_map: RoadMap = self._traffic.road_map
         self.rsus: Floats = place_rsus(self.road_map, radio.rsus, radio.service_radius_m)
