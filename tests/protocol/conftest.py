@@ -76,12 +76,13 @@ def play(tmp_path: Path) -> Play:
     """Plays a toy task to its end."""
     count = 0
 
-    def play_toy(
+    def play_toy(  # noqa: PLR0917
         network: Network | None = None,
         faults: Faults | None = None,
         overrides: dict[str, object] | None = None,
         retry_s: float = 2.0,
         forged_base: bool = False,
+        as_one: tuple[tuple[VehicleId, ...], ...] = (),
     ) -> Played:
         nonlocal count
         count += 1
@@ -93,6 +94,7 @@ def play(tmp_path: Path) -> Play:
             faults or Faults(),
             retry_s,
             task=lying_task if forged_base else play_task,
+            as_one=as_one,
         )
 
     return play_toy
@@ -107,8 +109,10 @@ def play_scenario(
     *,
     connect: Connect | None = None,
     task: Task = play_task,
+    as_one: tuple[tuple[VehicleId, ...], ...] = (),
 ) -> Played:
-    return play_on(scenario, *begin(scenario, path, network, faults, connect=connect), retry_s, task, path)
+    parts, state = begin(scenario, path, network, faults, connect=connect)
+    return play_on(scenario, replace(parts, as_one=as_one), state, retry_s, task, path)
 
 
 def begin(
@@ -191,7 +195,8 @@ def play_on(  # noqa: PLR0917
     rules = task_rules(scenario, find_method(scenario.method), parts.chain, retry_s=retry_s)
     servers = [EdgeServerId(i) for i in range(scenario.radio.rsus)]
     actors = {
-        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules) for i in range(scenario.fleet.vehicles)
+        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules, parts.chain.plausibility)
+        for i in range(scenario.fleet.vehicles)
     } | {edge_server_peer(server): peers.edge_server(server, rules, parts.chain.calls) for server in servers}
     reason, final = EventLoop(carrier(parts), actors, state.now).run(task(rules, state))
     return Played(chain=parts.chain, records=parts.records, reason=reason, final=final, path=path)
