@@ -413,7 +413,10 @@ class Plausibility(Section):
     convoy_m: Positive = Field(
         100.0, description="no farther apart on average over a minute: they drove together, metres"
     )
-    near: Share = Field(0.95, description="cosine from which on two updates are near-identical")
+    near: Share = Field(
+        0.99,
+        description="cosine from which on two updates are near-identical (copies: 0.9999, honest: to 0.98)",
+    )
     gap: Share = Field(0.1, description="the others' mean cosine with a cluster lies so far below near")
     one_device: Positive = Field(
         1.7, description="received no more differently than so many times the noise: one device"

@@ -84,6 +84,24 @@ def test_a_flagged_update_is_not_merged_nor_paid_in_the_round_of_the_flag(town):
     }
 
 
+def test_a_flagged_vehicle_of_high_reputation_is_not_merged_either_and_its_score_does_not_raise_it(town):
+    town.play(dict.fromkeys(range(6), GOOD))
+    high = int(town.chain.reputations()[0])
+    assert high - 300_000 >= 400_000 - 1  # it stays above rho_min
+    town.record_all([0, 1, 2])
+    flag(town, 0, 1)
+    assert all(town.score(server, dict.fromkeys((0, 1, 2), GOOD)).ok for server in range(4))
+    assert town.judge().ok
+    assert [u.vehicle for u in town.chain.updates(2) if u.merged] == [2]
+    assert all(town.vote(server).ok for server in range(4))
+    assert town.settle().ok
+    town.chain.commit("round 2")
+    assert town.chain.reputations()[0] == high - 300_000
+    # in the next round it is as any other
+    assert {u.vehicle for u in town.play({0: GOOD, 2: GOOD}) if u.merged} == {0, 2}
+    assert len(list(audit(town.path))) == 4
+
+
 def test_an_appeal_that_a_majority_does_not_uphold_gives_back_what_was_taken(town):
     flag(town, 1, 4)
     assert appeal(town, 4).ok

@@ -62,8 +62,8 @@ def test_one_device_is_received_alike_and_a_convoy_is_not():
     assert 19.0 < company.apart[0, 2] < 21.0
     assert company.unlike_db[0, 2] > 5.0
     assert company.apart[0, 3] > 100.0
-    # whoever is asked about alone still brings along who was last seen at its place
-    assert describe_company(past, np.array([0])).vehicles.tolist() == [0, 1]
+    # whoever is asked about alone still brings along who was last seen about its place
+    assert describe_company(past, np.array([0])).vehicles.tolist() == [0, 1, 2]
 
 
 def test_only_what_came_later_counts_where_that_is_asked():

@@ -53,6 +53,8 @@ RULE_DEFAULT: constant(uint256) = 2
 WEIGHTS_TRUST: constant(uint256) = 1
 PAYMENT_BASE_BONUS: constant(uint256) = 1
 
+FLAGGED: constant(uint256) = 2**31  # by Plausibility, in the round that is open
+
 REFUSED_NOT_A_VEHICLE: constant(uint256) = 1
 REFUSED_RECORDED_BEFORE: constant(uint256) = 2
 REFUSED_FULL: constant(uint256) = 3
@@ -173,7 +175,7 @@ closed: public(bool)
 round: public(uint256)
 phase: public(uint256)
 model: public(bytes32)
-standing: HashMap[uint256, uint256]  # by the vehicle's handle: last round recorded << 32 | reputation + 1; 0 is a newcomer
+standing: HashMap[uint256, uint256]  # by the vehicle's handle: last round recorded << 32 | FLAGGED, if it is, | reputation + 1; 0 is a newcomer
 probe: public(HashMap[address, bytes32])
 
 # Of the open round; the slots are used again in the next, so that the state does not grow with the rounds.
@@ -269,7 +271,7 @@ def _reputation(handle: uint256, start: uint256) -> uint256:
     """
     @notice The reputation; a newcomer's is that it was admitted with (`start` is one more), or the parameter.
     """
-    low: uint256 = self.standing[handle] & (2**32 - 1)
+    low: uint256 = self.standing[handle] & (FLAGGED - 1)
     if low > 0:
         return low - 1
     return start - 1 if start > 0 else PARAMETERS.start
@@ -504,7 +506,7 @@ def judge(round: uint256):
         verdict: uint256 = lane << 2
         if valid:
             verdict |= VALID
-            if self._is_merged(reputation):
+            if self._is_merged(reputation) and self.standing[(key >> 16) & MAX_HANDLE] & FLAGGED == 0:
                 verdict |= MERGED
                 merged_count += 1
         self.verdicts[i] = reputation << 32 | verdict
@@ -684,6 +686,8 @@ def settle(round: uint256):
         before: uint256 = verdict >> 32
         score: int256 = convert((verdict & (2**32 - 1)) >> 2, int256) - SIGNED_MILLION
         now: uint256 = self._next_reputation(before, score, verdict & VALID != 0)
+        if self.standing[(key >> 16) & MAX_HANDLE] & FLAGGED != 0:
+            now = min(now, before)
         self.standing[(key >> 16) & MAX_HANDLE] = round << 32 | (now + 1)
         if rewards[i] > 0:
             receivers.append(convert(key >> 96, address))
@@ -708,13 +712,18 @@ def settle(round: uint256):
 def correct(handle: uint256, start: uint256, move: int256) -> (uint256, uint256):
     """
     @notice Plausibility moves a vehicle's reputation, within [0, 10^6]; `start` is what the Registry says of it. Not
-        between the verdicts, which depend on reputations, and the settlement. Returns it before and after.
+        between the verdicts, which depend on reputations, and the settlement. Of whom it takes in a round, the update
+        of that round is not merged, and its score does not raise the reputation. Returns it before and after.
     """
     assert msg.sender == PLAUSIBILITY, "only the plausibility"
     assert self.phase != JUDGED, "the verdicts are given"
     before: uint256 = self._reputation(handle, start)
     now: uint256 = convert(min(max(convert(before, int256) + move, 0), SIGNED_MILLION), uint256)
-    self.standing[handle] = (self.standing[handle] >> 32) << 32 | (now + 1)
+    last: uint256 = self.standing[handle] >> 32
+    flag: uint256 = self.standing[handle] & FLAGGED
+    if move < 0 and last == self.round:
+        flag = FLAGGED
+    self.standing[handle] = last << 32 | flag | (now + 1)
     return before, now
 
 

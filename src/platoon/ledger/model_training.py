@@ -119,6 +119,8 @@ class OpenRound:
     evidence: int = 0
     deviations: dict[Address, tuple[int, int]] = field(default_factory=dict)
     """By edge server that scored: mean and largest distance from the medians, ppm."""
+    flagged: set[int] = field(default_factory=set)
+    """Vehicles whose update is not merged, nor raises their reputation, by id."""
     votes: dict[Address, Digest] = field(default_factory=dict)
     """In the order of voting."""
     final: bool = False
@@ -305,6 +307,8 @@ class Training:
         before = self.reputations.get(vehicle, self.registry.starts.get(vehicle, self.rules.start))
         now = min(max(before + move, 0), MILLION)
         self.reputations[vehicle] = now
+        if move < 0 and vehicle in {self.registry.vehicles[recorded] for recorded in self.open.updates}:
+            self.open.flagged.add(vehicle)
         return before, now
 
     def refuse_correction(self, sender: Address, handle: int, start: int, move: int) -> list[Event]:  # noqa: ARG002
@@ -363,7 +367,8 @@ class Training:
     def _verdict(self, update: ModelUpdate, score: int | None) -> ModelUpdate:
         valid = score is None or is_valid(self.rules, score)
         merged = is_merged(self.rules, valid=valid, reputation=self.reputation(update.vehicle))
-        return replace(update, score=score, valid=valid, merged=merged)
+        flagged = self.registry.vehicles[update.vehicle] in self.open.flagged
+        return replace(update, score=score, valid=valid, merged=merged and not flagged)
 
     def _is_elected(self, digest: Digest) -> bool:
         active = self.registry.active
@@ -418,9 +423,11 @@ class Training:
         ]
 
     def _next(self, update: ModelUpdate, reputation: int) -> int:
-        return compute_next_reputation(
+        after = compute_next_reputation(
             self.rules, reputation, score=update.score or 0, valid=update.valid, evidence=self.open.evidence
         )
+        flagged = self.registry.vehicles[update.vehicle] in self.open.flagged
+        return min(after, reputation) if flagged else after
 
 
 def _price(row: Conduct, before: dict[Address, int], after: dict[Address, int]) -> Conduct:

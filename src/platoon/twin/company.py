@@ -20,9 +20,9 @@ GLIMPSES = 30
 """That are kept: a minute."""
 LEAST = 5
 """Glimpses of both, at least, before anything is said of two vehicles."""
-ONE_PLACE_M = 12.0
-"""Farther apart by the last glimpse are no candidates for one device: four standard deviations of the difference of
-two positions that are each known to 2 m."""
+ONE_PLACE_M = 25.0
+"""Farther apart are no candidates for one device: generous to where positions are badly known, since the radio
+signal decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
