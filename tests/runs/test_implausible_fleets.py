@@ -18,6 +18,7 @@ FLEET = {
     "fleet.malicious_share": 0.25,
     "fleet.group": 4,
     "round.participants": 10,
+    "round.distribution_s": 8.0,  # rounds of some 11 s: a minute of traffic is seen in few of them
     "task.rounds": 3,
     "roads.warmup_s": 20,
 }
