@@ -152,6 +152,27 @@ class Roads(Section):
 class Radio(Section):
     """Roadside units and their channel: TR 38.901 UMi street canyon with map-based line of sight."""
 
+    source: Literal["model", "map", "drives"] = Field(
+        "model",
+        description="the channel: TR 38.901, a radio map from a file, or measured drives (docs/worlds.md)",
+    )
+    map: str | None = Field(
+        None, description="path of a .safetensors with path gains and RSUs, for source = map"
+    )
+    map_outside: Literal["silent", "model"] = Field(
+        "silent", description="beyond the radio map nobody is heard, or the model holds"
+    )
+    drives: str | None = Field(
+        None, description="path of recorded drives (.parquet, .csv, or a folder of .csv), for source = drives"
+    )
+    drives_rate: Literal["snr", "cqi", "uplink"] = Field(
+        "snr",
+        description="rate of a measured link: from its SNR, from the CQI that the phone reported, or what it sent "
+        "(which its applications asked for, not what the channel could carry)",
+    )
+    outages: tuple[tuple[int, float, float], ...] = Field(
+        (), description="RSUs that fall silent: number, from and until this second of the world's clock"
+    )
     rsus: int = Field(4, ge=1, le=64, description="RSUs, each with its own edge server (DTB-FL: 10)")
     service_radius_m: Positive = Field(1000.0, description="an RSU serves no vehicle beyond (DTB-FL: 1000)")
     hearing_radius_m: Positive = Field(
@@ -188,6 +209,22 @@ class Radio(Section):
     )
     range_sigma_m: Positive = Field(4.2, description="noise of a range by round trip, metres")
     angle_sigma_deg: Positive = Field(2.0, description="noise of an angle of arrival, degrees")
+
+    @model_validator(mode="after")
+    def _sourced(self) -> "Radio":
+        for source, path in (("map", self.map), ("drives", self.drives)):
+            if (path is not None) != (self.source == source):
+                raise ValueError(
+                    f"radio.{source} = {path!r} with radio.source = {self.source!r}: allowed: a file with "
+                    f'source = "{source}", none with the others'
+                )
+        for rsu, begin, end in self.outages:
+            if not 0 <= rsu < self.rsus or not 0.0 <= begin < end:
+                raise ValueError(
+                    f"radio.outages: [{rsu}, {begin:g}, {end:g}]: allowed: an RSU from 0 to {self.rsus - 1}, "
+                    "from a second on until a later one"
+                )
+        return self
 
 
 class Sidelink(Section):

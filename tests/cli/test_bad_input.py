@@ -97,6 +97,87 @@ def test_invalid_sumo_scenario(scenario: Path, tmp_path: Path, content: str | No
     assert not out.exists()
 
 
+NETWORK = "<net><location/><edge id='ab'/></net>"
+TRACE = "<fcd-export>{}</fcd-export>"
+STEP = '<timestep time="{}"><vehicle id="a" x="{}" y="0"/></timestep>'
+UNITS = (
+    "Timestamp,Longitude,Latitude,Speed,RAWCELLID,NetworkMode,RSRP,RSRQ,SNR,CQI,DL_bitrate,UL_bitrate,State"
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "content", "others", "words"),
+    [
+        ("roads.sumo_config", "city.net.xml", NETWORK, (), ("city.net.xml",)),
+        ("roads.sumo_config", "city.osm", "<osm/>", (), ("city.osm", "allowed: .sumocfg, .net.xml")),
+        ("roads.trace", "a.fcd.xml", None, ("roads.engine=trace",), ("a.fcd.xml", "no such file")),
+        (
+            "roads.trace",
+            "a.fcd.xml",
+            TRACE.format("\n".join([STEP.format(5, 1), STEP.format(4, 2)])),
+            ("roads.engine=trace",),
+            ("a.fcd.xml, line 2", "time 4 goes back, after 5"),
+        ),
+        (
+            "roads.trace",
+            "a.fcd.xml",
+            TRACE.format(STEP.format(0, "nan")),
+            ("roads.engine=trace",),
+            ("a.fcd.xml, line 1", "x = nan"),
+        ),
+        (
+            "roads.trace",
+            "a.fcd.xml",
+            TRACE.format(STEP.format(0, 80_000)),
+            ("roads.engine=trace",),
+            ("a.fcd.xml, line 1", "from every road"),
+        ),
+        ("roads.replay", "a.fcd.xml", TRACE.format(STEP.format(0, 0)), (), ("a.roads.npz", "no such file")),
+        ("roads.road_map", "a.roads.npz", "PK", ("roads.engine=walker",), ("a.roads.npz", "road map")),
+        ("radio.map", "a.safetensors", "{}", ("radio.source=map",), ("a.safetensors", "radio map")),
+        ("radio.drives", "a.csv", "Timestamp,SNR\n", ("radio.source=drives",), ("a.csv", "is missing")),
+        (
+            "radio.drives",
+            "a.csv",
+            UNITS + "\n2020.02.13_13.03.24,-8.4,51.9,30,7,5G,95,-12,7,9,0,0,D\n",
+            ("radio.source=drives",),
+            ("a.csv, line 2", "RSRP = 95; allowed: -160 to -20 dBm"),
+        ),
+        ("roads.trace", "a.fcd.xml", None, (), ("roads.trace", 'engine = "trace"')),
+        ("radio.outages", "[[9, 0.0, 1.0]]", None, (), ("radio.outages", "an RSU from 0 to 1")),
+    ],
+)
+def test_invalid_file_of_a_world(
+    scenario: Path,
+    tmp_path: Path,
+    *,
+    key: str,
+    name: str,
+    content: str | None,
+    others: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    """Networks, traces, drives and maps: refused by file, line and reason before anything is made."""
+    path, out = tmp_path / name, tmp_path / "out"
+    if content is not None:
+        path.write_text(content)
+    value = name if name.startswith("[") else f'"{path}"'
+    settings = [part for setting in (*others, f"{key}={value}") for part in ("--set", setting)]
+    refused(call("run", scenario, *settings, "--out", out), *words)
+    assert not out.exists()
+
+
+def test_invalid_export(scenario: Path, tmp_path: Path) -> None:
+    refused(call("world", "export", tmp_path / "gone.toml", "--out", tmp_path / "a.fcd.xml"), "gone.toml")
+    refused(call("world", "export", scenario, "--out", tmp_path / "a.txt"), "a.txt", "unknown kind of trace")
+    refused(call("world", "export", tmp_path, "--out", tmp_path / "a.fcd.xml"), "not a run directory")
+    there = tmp_path / "b.fcd.xml"
+    there.write_text("mine")
+    refused(call("world", "export", scenario, "--out", there), "is there already")
+    assert there.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.fcd.xml", "small.toml"]
+
+
 def test_invalid_output_folder_in_use(scenario: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("do not touch")

@@ -154,20 +154,19 @@ def _machinery(scenario: Scenario, out: Path, meter: Meter, progress: Progress) 
     with ExitStack() as stack:
         with meter.measure("start"):
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="platoon-")))
-            progress.step(scenario.method, "starting workers")
-            pool = stack.enter_context(TrainingPool(scenario, datasets.load(scenario.task.data)))
             progress.step(scenario.method, "starting traffic")
             world = World(scenario, scratch)
             stack.callback(world.close)
             _require_coverage(scenario, world)
+            progress.step(scenario.method, "starting workers")
+            pool = stack.enter_context(TrainingPool(scenario, datasets.load(scenario.task.data)))
             twin = Twin(scenario, world.road_map, world.rsus, world.processors.commercial)
         meter.report("start", pool.start_cpu_seconds)
         yield _Machinery(pool=pool, world=world, twin=twin, connect=connect)
 
 
 def _require_coverage(scenario: Scenario, world: World) -> None:
-    samples = world.road_map.samples
-    if not (world.channel.serving(samples, world.channel.snr_db(samples)) >= 0).any():
+    if not world.channel.serves_anybody:
         raise UserError(
             f"no vehicle in coverage: no RSU serves any road with radio.service_radius_m = "
             f"{scenario.radio.service_radius_m:g}, radio.carrier_ghz = {scenario.radio.carrier_ghz:g} and "

@@ -217,9 +217,9 @@ class Links:
         if not len(rows):
             return
         places = self._places[rows]
-        snr = self._cellular.snr_db(places)
+        snr = self._cellular.snr_db(places, rows)
         serving = np.where(self._present[rows], self._cellular.serving(places, snr), -1)
-        rates = self._cellular.rate(snr)[np.arange(len(rows)), serving]
+        rates = self._cellular.rate(snr, rows)[np.arange(len(rows)), serving]
         for node, cell, rate in zip(rows.tolist(), serving.tolist(), rates.tolist(), strict=True):
             self._cells[node] = (cell, rate)
 

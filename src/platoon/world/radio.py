@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from scipy import fft
 
-from platoon.nouns import Bools, Floats, Ints
+from platoon.nouns import SECOND, Bools, Floats, Instant, Ints
 from platoon.physics.radio import (
     MINIMUM_SNR_DB,
     SHADOW_DECORRELATION_LOS_M,
@@ -49,10 +49,11 @@ MANY_RSUS = 16
 
 
 class Channel:
-    """Uplink channel between any place and every RSU."""
+    """Uplink channel between any place and every RSU, as of the instant ``at``, which the world moves."""
 
     def __init__(self, road_map: RoadMap, rsus: Floats, radio: Radio, seed: int) -> None:
         self.rsus = rsus
+        self.at = Instant(0)
         self._map, self._radio = road_map, radio
         self._sees = road_map.visibility(rsus)
         self._shadows = ShadowFields(len(rsus), 2.0 * radio.service_radius_m, seed)
@@ -68,8 +69,25 @@ class Channel:
         apart: Floats = points[:, None, :] - self.rsus[None, :, :]
         return np.hypot(apart[..., 0], apart[..., 1])
 
-    def snr_db(self, points: Floats) -> Floats:
-        """(N, R) uplink signal-to-noise ratio, dB, over the whole band."""
+    @property
+    def serves_anybody(self) -> bool:
+        """Some road is in service, outages aside."""
+        points = self._map.samples
+        return bool(self.serviceable(points, self._compute_snr_db(points, None)).any())
+
+    def snr_db(self, points: Floats, vehicles: Ints | None = None) -> Floats:
+        """(N, R) uplink signal-to-noise ratio, dB, over the whole band; -inf at an RSU in an outage.
+
+        ``vehicles`` (N,) are those at the points; without it, the whole fleet in order. Only channels that were
+        measured on drives ask who it is.
+        """
+        found = self._compute_snr_db(points, vehicles)
+        for rsu, begin, end in self._radio.outages:
+            if begin * SECOND <= self.at < end * SECOND:
+                found[:, rsu] = -np.inf
+        return found
+
+    def _compute_snr_db(self, points: Floats, vehicles: Ints | None) -> Floats:  # noqa: ARG002
         sees = self._sees[self._map.nearest(points)]
         loss = compute_path_loss_db(
             self.distances(points), sees, self._radio.carrier_ghz, self._radio.rsu_height_m
@@ -87,7 +105,7 @@ class Channel:
         best = np.argmax(np.where(usable, snr_db, -np.inf), axis=1)
         return np.where(usable.any(axis=1), best, -1).astype(np.int64)
 
-    def rate(self, snr_db: Floats) -> Floats:
+    def rate(self, snr_db: Floats, vehicles: Ints | None = None) -> Floats:  # noqa: ARG002 - as in snr_db
         """Bit/s of a link that has the whole band for itself."""
         return compute_rate(snr_db, self.bandwidth_hz, self._radio.rate)
 

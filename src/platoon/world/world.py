@@ -26,12 +26,12 @@ from platoon.nouns import (
 from platoon.physics.compute import compute_transmit_joules
 from platoon.physics.roads import RoadMap
 from platoon.scenario import Scenario
+from platoon.world.channels import make_channel
 from platoon.world.cohort import Arrival, Cohort
 from platoon.world.compute import Processors
 from platoon.world.engines import start_traffic
 from platoon.world.formation import arrange
 from platoon.world.links import Links, Parcel, Transfer
-from platoon.world.radio import Channel, place_rsus
 from platoon.world.sensing import Sensors
 from platoon.world.traffic import LARGEST_STEP_M, Traffic
 
@@ -53,10 +53,13 @@ class World:
     ) -> None:
         self._scenario = scenario
         self._traffic = arrange(scenario, (start or start_traffic)(scenario, scratch))
-        radio = scenario.radio
         self.road_map: RoadMap = self._traffic.road_map
-        self.rsus: Floats = place_rsus(self.road_map, radio.rsus, radio.service_radius_m)
-        self.channel = Channel(self.road_map, self.rsus, radio, scenario.seed)
+        try:
+            self.channel = make_channel(self.road_map, scenario)
+        except BaseException:
+            self._traffic.close()
+            raise
+        self.rsus: Floats = self.channel.rsus
         self.processors = Processors(scenario.compute, scenario.fleet.vehicles, scenario.seed)
         self._sensors = Sensors(scenario, self.channel, self.processors)
         self.now = Instant(0)
@@ -93,12 +96,14 @@ class World:
 
     def serving(self) -> Ints:
         """(N,) RSU that serves each vehicle now; -1 out of service."""
+        self.channel.at = self.now
         positions = self.positions()
         best = self.channel.serving(positions, self.channel.snr_db(positions))
         return np.where(self.present(), best, -1)
 
     def measure(self) -> Measurements:
         """What the RSUs measure now."""
+        self.channel.at = self.now
         return self._sensors.measure(self.now, self.positions(), self.present())
 
     def attest(self, vehicles: Ints) -> Attestations:
@@ -137,6 +142,7 @@ class World:
 
     def send(self, parcels: Sequence[Parcel]) -> tuple[Transfer, ...]:
         """Send messages between devices now (``platoon.world.links``), over the links of this second."""
+        self.channel.at = self._middle()
         if self._linked != self._second:
             self._linked = self._second
             (before, was_present), after = self._before, self._traffic.positions
@@ -238,10 +244,15 @@ class World:
         (before, was_present), after = self._before, self._traffic.positions
         places = (before[rows] + after[rows]) / 2.0
         on_road = was_present[rows] & self._traffic.present[rows]
-        snr = self.channel.snr_db(places)
+        self.channel.at = self._middle()
+        snr = self.channel.snr_db(places, rows)
         usable = self.channel.serviceable(places, snr) & on_road[:, None]
-        self._cohort.attach(snr, usable, self.channel.rate(snr))
+        self._cohort.attach(snr, usable, self.channel.rate(snr, rows))
         self._attached = True
+
+    def _middle(self) -> Instant:
+        """Half-way through the second under way."""
+        return Instant(max(0, self._second * SECOND - SECOND // 2))
 
     def _report(self, done: Bools) -> list[Arrival]:
         cohort = self._cohort
