@@ -16,6 +16,7 @@ from bench.rows import OUT, Row, keep
 
 PARTS = {
     "positions": "bench.twin_positions",
+    "fixes": "bench.twin_fixes",
 }
 """Name of a part, and its module."""
 

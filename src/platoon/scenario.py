@@ -195,6 +195,9 @@ class Radio(Section):
     snr_sigma_db: float = Field(
         1.0, ge=0, description="noise of RSRP and SINR measurements before they are rounded, dB"
     )
+    interference: bool = Field(
+        False, description="uploads in other cells disturb: SINR = S / (N + I); false: each cell is alone"
+    )
     arrival_sigma_ns: Positive = Field(
         10.0, description="noise of an arrival time at an RSU, ns (research: 1 to 30)"
     )

@@ -108,6 +108,31 @@ def compute_snr_db(path_loss_db: Floats, transmit_dbm: float, gain_db: float, no
     return transmit_dbm + gain_db - noise_dbm - path_loss_db
 
 
+def compute_interference(snr_db: Floats, rsu: Ints, sending: Bools) -> Floats:
+    """(R,) interference over noise at each RSU, from uploads (K) that it does not serve.
+
+    ``snr_db`` (K, R) over the whole band, ``rsu`` (K,) that serves each. The uploads of a cell share its band in
+    equal parts, so each other cell disturbs by the mean of its uploads' powers.
+
+    >>> snr_db = np.array([[20.0, 0.0], [20.0, 10.0]])
+    >>> compute_interference(snr_db, np.array([0, 0]), np.array([True, True])).tolist()
+    [0.0, 5.5]
+    """
+    power: Floats = np.power(10.0, snr_db / 10.0)
+    total = np.zeros(snr_db.shape[1])
+    for cell in np.unique(rsu[sending]):
+        heard = power[sending & (rsu == cell)].mean(axis=0)
+        heard[cell] = 0.0
+        total += heard
+    return total
+
+
+def compute_sinr_db(snr_db: Floats, interference: Floats) -> Floats:
+    """(..., R) SNR less the rise of the noise by ``interference`` (R,), as a ratio to the noise."""
+    rise: Floats = 10.0 * np.log10(1.0 + interference)
+    return snr_db - rise
+
+
 def compute_cqi(snr_db: ArrayLike) -> Ints:
     """Channel quality indicator 0 (out of range) to 15; not-a-number counts as out of range.
 

@@ -31,12 +31,14 @@ class Sight:
     """(N,) nearest road sample."""
     snr_db: Floats
     """(N, R) by the measured RSRP; NaN where not heard."""
+    sinr_db: Floats
+    """(N, R) as measured, with the interference of that moment; NaN where not heard."""
     deviation: Floats
     """(N, R) dB beyond prior and map; NaN where not heard."""
 
     def take(self, who: Ints) -> "Sight":
         """The vehicles ``who`` (M,) alone."""
-        names = ("heard", "position", "rows", "snr_db", "deviation")
+        names = ("heard", "position", "rows", "snr_db", "sinr_db", "deviation")
         return Sight(at=self.at, **{name: getattr(self, name)[who] for name in names})
 
 
@@ -113,5 +115,6 @@ def _blind(vehicles: int, rsus: int) -> Sight:
         position=np.zeros((vehicles, 2)),
         rows=np.zeros(vehicles, dtype=np.int64),
         snr_db=unmeasured,
+        sinr_db=unmeasured,
         deviation=unmeasured,
     )

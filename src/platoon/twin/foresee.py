@@ -87,6 +87,15 @@ def find_best_measured(scene: Scene, now: Sight) -> tuple[Floats, Ints]:
     return np.where(serves, best, -np.inf), np.where(serves, snr.argmax(axis=1), -1)
 
 
+def find_measured_rate(scene: Scene, now: Sight) -> tuple[Floats, Ints]:
+    """Bit/s by the SINR measured now at the best RSU (N,), for the whole bandwidth, and that RSU (N,); 0 and -1
+    where none serves."""
+    best, server = find_best_measured(scene, now)
+    sinr = now.sinr_db[np.arange(len(server)), np.maximum(server, 0)]
+    # An RSU that measured a power but no SINR counts as undisturbed.
+    return rate_of(scene, np.where(server < 0, -np.inf, np.where(np.isfinite(sinr), sinr, best))), server
+
+
 def expect_sharers(edge_server: Ints, rsus: int, cohort: int) -> Floats:
     """(N,) expected number of uploads that share the RSU of a chosen vehicle, itself included.
 

@@ -10,7 +10,7 @@ from platoon.twin.belief import Belief, Sight
 from platoon.twin.company import remember_sight
 from platoon.twin.filter import Fixes, Tracks, advance, apply_fixes
 from platoon.twin.finish import remember
-from platoon.twin.foresee import find_best_measured, foresee_service, rate_of
+from platoon.twin.foresee import find_best_measured, find_measured_rate, foresee_service
 from platoon.twin.link import Links, Scene, find_cell, learn_blend, learn_map
 from platoon.twin.locator import Locator
 from platoon.twin.matching import Seen, find_headings
@@ -48,7 +48,7 @@ def apply_measurements(
     measured_db, _ = find_best_measured(scene, now)
     past = remember_sight(belief.past, now.at, now.heard, now.position, now.snr_db)
     belief = replace(belief, tracks=tracks, now=now, unstudied=(*belief.unstudied, now), past=past)
-    watch = account(belief.watch, now.at, rate_of(scene, measured_db))
+    watch = account(belief.watch, now.at, find_measured_rate(scene, now)[0])
     belief = _close_watch(replace(belief, watch=watch))
     best = np.where(np.isfinite(measured_db), measured_db, np.nan)
     belief = replace(belief, card=cards.mark(belief.card, now.at, now.heard, now.position, best))
@@ -90,6 +90,7 @@ def _look(scene: Scene, links: Links, tracks: Tracks, measurements: Measurements
         position=tracks.position,
         rows=rows,
         snr_db=snr,
+        sinr_db=np.where(heard[:, None], measurements.sinr_db, np.nan),
         deviation=snr - scene.prior[rows] - links.residuals.mean[rows],
     )
 

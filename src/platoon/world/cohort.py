@@ -103,6 +103,14 @@ class Cohort:
         self.edge_server = np.where(self.in_service, chosen, self.edge_server)
         self.rate = np.where(self.in_service, rate[rows, chosen], 0.0)
 
+    def find_sending(self, now: Instant) -> Bools:
+        """(K,) who uploads at ``now``."""
+        return (self.computed <= now) & self.in_service
+
+    def next_begin(self, now: Instant) -> Instant:
+        """When the next upload begins after ``now``; the end of time where none does."""
+        return Instant(int(np.min(self.computed[self.computed > now], initial=NEVER)))
+
     def run(self, now: Instant, end: Instant) -> tuple[Instant, Bools]:
         """Go on until the first upload is done, at most until ``end``; rates stay as they are.
 

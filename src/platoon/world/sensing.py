@@ -15,6 +15,7 @@ from platoon.physics.radio import (
     METRES_PER_NS,
     VEHICLE_HEIGHT_M,
     compute_cqi,
+    compute_sinr_db,
     compute_subcarrier_noise_dbm,
     quantise_rsrp_dbm,
     quantise_sinr_db,
@@ -49,15 +50,20 @@ class Sensors:
         self._rise_m = radio.rsu_height_m - VEHICLE_HEIGHT_M
         self._noise_dbm = compute_subcarrier_noise_dbm(scenario.radio.noise_figure_db)
 
-    def measure(self, at: Instant, positions: Floats, present: Bools) -> Measurements:
-        """What every RSU measures of the vehicles that it hears, with noise, in the steps of the standards."""
+    def measure(
+        self, at: Instant, positions: Floats, present: Bools, interference: Floats | float = 0.0
+    ) -> Measurements:
+        """What every RSU measures of the vehicles that it hears, with noise, in the steps of the standards.
+
+        ``interference`` (R,) over noise at each RSU now: in the SINR, not in the power of a reference signal.
+        """
         radio = self._scenario.radio
         truth = self._channel.snr_db(positions)
         near = self._channel.distances(positions) <= radio.hearing_radius_m
         heard: Bools = near & (truth >= HEARING_SNR_DB) & present[:, None]
         noise = self._draw("snr measurement", at, radio.snr_sigma_db, truth.shape)
         measured = np.where(heard, truth + noise, np.nan)
-        sinr = quantise_sinr_db(measured)
+        sinr = quantise_sinr_db(compute_sinr_db(measured, np.asarray(interference)))
         signals = replace(
             Measurements.nothing(at, *truth.shape),
             rsrp_dbm=quantise_rsrp_dbm(measured + self._noise_dbm),

@@ -24,6 +24,7 @@ from platoon.nouns import (
     VehicleId,
 )
 from platoon.physics.compute import compute_transmit_joules
+from platoon.physics.radio import compute_interference, compute_sinr_db
 from platoon.physics.roads import RoadMap
 from platoon.scenario import Scenario
 from platoon.world.channels import make_channel
@@ -67,6 +68,7 @@ class World:
         self._before = self._traffic.positions, self._traffic.present
         self._speed_sum, self._speed_steps = 0.0, 0
         self._cohort = Cohort()
+        self._interference: Floats = np.zeros(len(self.rsus))
         self._arrived: list[Arrival] = []
         self._attached = True
         self.links = Links(self.road_map, self.channel, scenario)
@@ -104,7 +106,7 @@ class World:
     def measure(self) -> Measurements:
         """What the RSUs measure now."""
         self.channel.at = self.now
-        return self._sensors.measure(self.now, self.positions(), self.present())
+        return self._sensors.measure(self.now, self.positions(), self.present(), self._interference)
 
     def attest(self, vehicles: Ints) -> Attestations:
         """Times of these vehicles on the calibrated task; only who is in service can be asked."""
@@ -207,6 +209,7 @@ class World:
 
     def _forget_cohort(self) -> None:
         self._cohort, self._arrived, self._attached = Cohort(), [], True
+        self._interference = np.zeros(len(self.rsus))
         self.links.timetable.clear()
         self._linked = None
 
@@ -221,6 +224,8 @@ class World:
         if not self._attached:
             self._attach()
         end = Instant(min(until, self._second * SECOND))
+        if self._scenario.radio.interference:  # every upload that begins or ends disturbs others more or less
+            end, self._attached = min(end, self._cohort.next_begin(self.now)), False
         if not len(self._cohort):
             self.now = end
             return
@@ -248,6 +253,11 @@ class World:
         snr = self.channel.snr_db(places, rows)
         usable = self.channel.serviceable(places, snr) & on_road[:, None]
         self._cohort.attach(snr, usable, self.channel.rate(snr, rows))
+        if self._scenario.radio.interference:
+            sending = self._cohort.find_sending(self.now)
+            self._interference = compute_interference(snr, self._cohort.edge_server, sending)
+            disturbed = compute_sinr_db(snr, self._interference)
+            self._cohort.attach(snr, usable, self.channel.rate(disturbed, rows))
         self._attached = True
 
     def _middle(self) -> Instant:
