@@ -1,7 +1,7 @@
 """Where vehicles are, by what RSUs measure: errors of tracks on the pinned scenario, and what localising costs.
 
 Every variant of equipment sees the same traffic of a seed for ``SECONDS``; after ``LEARNING_S`` the filtered
-position of every vehicle that is heard is held against the truth. A vehicle that is heard but has no track counts in
+position of every vehicle heard is held against the truth. A vehicle that is heard but has no track counts in
 ``..._unknown_share``. Peers are the figures of the first study (sequential filter, a clock error of its own for
 every measurement instead of one that lasts, hearing by distance alone).
 """

@@ -22,8 +22,10 @@ from platoon.scenario import Scenario
 from platoon.twin.clocks import Clocks, compute_spread
 from platoon.twin.filter import Fixes, Tracks, inverse_2x2
 
-ITERATIONS = 4
-"""Gauss-Newton steps from a prediction; the last moves nothing by more than centimetres."""
+ITERATIONS = 5
+"""Gauss-Newton steps from a prediction at most."""
+STILL_M = 0.1
+"""A vehicle whose last step was shorter has arrived; another would move it by millimetres."""
 OPEN_SIGMA_M = 1000.0
 """Stands for the error in a direction that the measurements leave open."""
 REFUSED = 1e-4
@@ -129,18 +131,18 @@ def compute_normal(instruments: Instruments, echoes: Echoes, places: Floats) -> 
 
 def _sum_arrivals(instruments: Instruments, echoes: Echoes, places: Floats) -> tuple[Floats, ...]:
     """Sums over RSUs of differences in arrival: information xx, xy, yy, gradient x, y, and misfit; each (M,)."""
-    weight = echoes.arrival_weight
-    dx = places[:, 0, None] - instruments.rsus[:, 0]
-    dy = places[:, 1, None] - instruments.rsus[:, 1]
+    # RSUs first: sums over a short last axis are slow.
+    weight, arrival = (np.ascontiguousarray(part.T) for part in (echoes.arrival_weight, echoes.arrival))
+    dx = places[:, 0] - instruments.rsus[:, 0, None]
+    dy = places[:, 1] - instruments.rsus[:, 1, None]
     slant = np.sqrt(dx * dx + dy * dy + instruments.rise_m**2)
-    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    total = np.maximum(weight.sum(axis=0), 1e-12)
     residual, ux, uy = (
-        column - (weight * column).sum(axis=1, keepdims=True) / total
-        for column in (echoes.arrival - slant, dx / slant, dy / slant)
+        column - (weight * column).sum(axis=0) / total for column in (arrival - slant, dx / slant, dy / slant)
     )
     wx, wy, wr = weight * ux, weight * uy, weight * residual
     products = (wx * ux, wx * uy, wy * uy, wx * residual, wy * residual, wr * residual)
-    return tuple(np.asarray(product.sum(axis=1)) for product in products)
+    return tuple(np.asarray(product.sum(axis=0)) for product in products)
 
 
 def _sum_ranges(instruments: Instruments, echoes: Echoes, places: Floats) -> tuple[Floats, ...]:
@@ -172,11 +174,15 @@ def follow(
     optimum, the misfit plus the prediction's share of it.
     """
     held = inverse_2x2(covariance)
-    places = predicted
+    places, moving = predicted.copy(), np.arange(len(predicted))
     for _ in range(ITERATIONS):
-        normal = compute_normal(instruments, echoes, places)
-        pull = normal.gradient - np.einsum("mij,mj->mi", held, places - predicted)
-        places = places + np.einsum("mij,mj->mi", inverse_2x2(normal.information + held), pull)
+        normal = compute_normal(instruments, echoes.take(moving), places[moving])
+        pull = normal.gradient - np.einsum("mij,mj->mi", held[moving], (places - predicted)[moving])
+        step = np.einsum("mij,mj->mi", inverse_2x2(normal.information + held[moving]), pull)
+        places[moving] += step
+        moving = moving[np.hypot(*step.T) > STILL_M]
+        if not len(moving):
+            break
     normal = compute_normal(instruments, echoes, places)
     moved = places - predicted
     return places, normal, normal.misfit + np.einsum("mi,mij,mj->m", moved, held, moved)

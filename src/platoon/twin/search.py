@@ -11,6 +11,7 @@ second tells more.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from platoon.nouns import Bools, Floats, Ints
 from platoon.physics.roads import RoadMap
@@ -47,9 +48,10 @@ class Roads:
         self.road_map, self.power_dbm = road_map, power_dbm
         self.points = _thin(road_map.samples)
         """(K, 2) metres."""
-        apart: Floats = self.points[:, None, :] - self.points[None, :, :]
-        self.near: Bools = np.hypot(apart[..., 0], apart[..., 1]) < VALLEY_M
-        """(K, K)"""
+        pairs = cKDTree(self.points).query_pairs(VALLEY_M, output_type="ndarray")
+        self.near: Bools = np.eye(len(self.points), dtype=np.bool_)
+        """(K, K) points of one valley."""
+        self.near[pairs[:, 0], pairs[:, 1]] = self.near[pairs[:, 1], pairs[:, 0]] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
