@@ -227,6 +227,30 @@ def test_invalid_measurements_of_another_fleet(town):
         town.twin.observe(dataclasses.replace(measured, rsrp_dbm=measured.rsrp_dbm[:, :1]))
 
 
+def test_a_second_look_at_one_instant_tells_nothing_new(town):
+    """A trace that repeats a second, or a driver that measures twice: counted once."""
+    town.drive(town.twin, 0, 12)
+    before = everything(town.twin)
+    town.twin.observe(town.measure(11))
+    town.twin.observe(dataclasses.replace(town.measure(11), position=town.measure(11).position + 50.0))
+    assert everything(town.twin) == before
+
+
+def test_invalid_measurements_out_of_order(town):
+    town.drive(town.twin, 0, 12)
+    before = everything(town.twin)
+    with pytest.raises(ValueError, match="backwards"):
+        town.twin.observe(town.measure(7))
+    assert everything(town.twin) == before
+
+
+@pytest.mark.parametrize("column", ["sinr_db", "cqi", "arrival_ns", "reference_ns", "range_m", "position"])
+def test_invalid_columns_of_another_shape(town, column):
+    measured = town.measure(0)
+    with pytest.raises(ValueError, match=column):
+        town.twin.observe(dataclasses.replace(measured, **{column: getattr(measured, column)[1:]}))
+
+
 def test_invalid_forecast_before_the_last_measurement(town):
     town.twin.observe(town.measure(5))
     with pytest.raises(ValueError, match="backwards"):
