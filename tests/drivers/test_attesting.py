@@ -200,8 +200,8 @@ def test_worlds_that_differ_in_claims_alone_give_equal_beliefs(make_site):
 
 
 def test_what_enters_the_twin_was_measured_by_the_infrastructure():
-    """What changes the twin's belief: measurements, attestations, outcomes, what is to be done, times, and the folder
-    of a saved belief. Nothing else."""
+    """What changes the twin's belief: measurements, attestations, outcomes, what is to be done, times, and the
+    folder of a saved belief. Nothing else."""
     allowed = {"Measurements", "Attestations", "Outcomes", "Job", "Duration", "Instant", "Path"}
     changing = {
         name: method
