@@ -17,6 +17,7 @@ from bench.rows import OUT, Row, keep
 PARTS = {
     "positions": "bench.twin_positions",
     "fixes": "bench.twin_fixes",
+    "drives": "bench.twin_drives",
 }
 """Name of a part, and its module."""
 
