@@ -4,7 +4,7 @@ The UCC 5G driving traces (60 recordings, about one value a second) are a fleet 
 ``platoon.twin.history``, as the twin runs it for links of which no map tells. The drives are split in
 ``FOLDS`` by the rank of their file's name; weights are learned on four fifths of the drives, second by second, and
 every drive of the last fifth is a vehicle never seen before. Nothing of a drive's future or of another test drive
-enters a forecast. A pair counts where both seconds have a value. Of RSRP first, as the research page did, and of SNR.
+enters a forecast. A pair counts where both seconds have a value. First of RSRP, as the research page; and of SNR.
 
 Without ``PLATOON_DATA`` (a folder that holds ucc5g/ucc5g.parquet) there is nothing to measure, and it says so.
 """

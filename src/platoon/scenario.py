@@ -353,6 +353,10 @@ class Twin(Section):
     claim_tolerance: Share = Field(
         0.55, description="a vehicle that attests less than this share of its claim is excluded; 0: none"
     )
+    link_forecast: Literal["map_blend", "lstm_map", "lstm", "persistence"] = Field(
+        "map_blend",
+        description="links by radio map and present deviation; LSTM on top; DTB-FL's LSTM; as they are",
+    )
     compute_forecast: Literal["ar", "arima", "persistence"] = Field(
         "ar",
         description="capacity by batched autoregression, DTB-FL's ARIMA (an extra), or the last attestation",

@@ -68,7 +68,7 @@ def test_present_deviation_fades_with_distance(scene):
     deviation = np.where(np.arange(2) == best, 8.0, np.nan)[None]
     left, sigma = [], []
     for moved in (0.0, 8.0, 20.0, 100.0):
-        snr, error = link.forecast_best(scene, links, deviation, np.array([row]), np.array([moved]))
+        snr, error, _ = link.forecast_best(scene, links, deviation, np.array([row]), np.array([moved]))
         left.append(snr[0] - scene.prior[row, best])
         sigma.append(error[0])
     assert 7.0 < left[0] <= 8.0
@@ -98,7 +98,7 @@ def test_the_best_rsu_of_many_nodes_equals_the_plain_way(make_town):
     links = Links(residuals=residuals, blend=link.learn_blend(blend, cell, then, 0.5 * then))
     rows, moved = rng.integers(len(scene.prior), size=(3, 4, 9)), rng.uniform(0, 60, (3, 4, 9))
     deviation = np.where(rng.random((9, 2)) < 0.8, rng.normal(0, 7, (9, 2)), np.nan)
-    snr, sigma = link.forecast_best(scene, links, deviation, rows, moved)
+    snr, sigma, _ = link.forecast_best(scene, links, deviation, rows, moved)
     assert np.isinf(snr).any()
     for place in np.ndindex(rows.shape):
         plain = forecast_plainly(scene, links, deviation[place[2]], rows[place], moved[place])
@@ -125,8 +125,11 @@ def test_rates_keep_the_weight_of_every_place(scene, places):
     rng = stream(10, "weights")
     weights = rng.dirichlet(np.ones(places), 4).T
     shape = (2, places, 4)
-    service = foresee.Service(
-        snr_db=rng.uniform(-20, 30, shape), lasting_db=np.full(shape, 2.0), passing_db=np.full(shape, 5.0)
+    service = link.Service(
+        snr_db=rng.uniform(-20, 30, shape),
+        lasting_db=np.full(shape, 2.0),
+        passing_db=np.full(shape, 5.0),
+        support=np.zeros(shape, dtype=np.int64),
     )
     rate, spread = foresee.foresee_rates(scene, service, weights)
     assert spread.sum(axis=0) == pytest.approx(np.ones(4))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from platoon.nouns import Bools, Floats, Instant, Ints
-from platoon.scenario import Radio
+from platoon.scenario import Scenario
 from platoon.twin.card import Card, start_card
 from platoon.twin.clocks import Clocks, start_clocks
 from platoon.twin.company import Glimpse
@@ -13,6 +13,7 @@ from platoon.twin.compute import Capacity, start_capacity
 from platoon.twin.filter import Fixes, Tracks, start_fixes, start_tracks
 from platoon.twin.finish import Experience, start_experience
 from platoon.twin.link import Links, Scene, start_blend, start_map
+from platoon.twin.outlook import Outlook, start_outlook
 from platoon.twin.traffic import Traffic, start_traffic
 from platoon.twin.watch import Watch, start_watch
 from platoon.twin.ways import Ways
@@ -68,6 +69,7 @@ class Belief:
     traffic: Traffic
     capacity: Capacity
     links: Links
+    outlook: Outlook
     now: Sight
     anchor: Sight
     """The fleet when links were last studied."""
@@ -81,10 +83,9 @@ class Belief:
     """Where everybody was over the last minute, oldest first."""
 
 
-def start_belief(
-    vehicles: int, scene: Scene, ways: Ways, *, radio: Radio, commercial: Bools | None = None
-) -> Belief:
+def start_belief(scenario: Scenario, scene: Scene, ways: Ways, commercial: Bools | None = None) -> Belief:
     """Nothing measured, nothing learned. ``commercial`` (N,) are the registered types."""
+    vehicles, radio = scenario.fleet.vehicles, scenario.radio
     blind = _blind(vehicles, len(scene.rsus))
     nobody = np.zeros(vehicles)
     return Belief(
@@ -94,6 +95,7 @@ def start_belief(
         traffic=start_traffic(ways, vehicles),
         capacity=start_capacity(vehicles, commercial),
         links=Links(residuals=start_map(scene), blend=start_blend()),
+        outlook=start_outlook(vehicles, scenario.twin.link_forecast, scenario.seed),
         now=blind,
         anchor=blind,
         unstudied=(),

@@ -3,15 +3,13 @@
 All arrays of forecasts are over the vehicles asked for (N here; ``places`` says which), not the whole fleet.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.special import ndtri
 
 from platoon.nouns import Bools, Floats, Ints
 from platoon.physics.radio import MINIMUM_SNR_DB, compute_rate
 from platoon.twin.belief import Sight
-from platoon.twin.link import DECORRELATION_M, Links, Scene, forecast_best
+from platoon.twin.link import DECORRELATION_M, Links, Scene, Service, forecast_best
 from platoon.twin.places import Places
 
 LINK_NODES: Floats = np.array(
@@ -33,24 +31,17 @@ LASTING = 0.1
 on SUMO traffic: the Brier score falls from .073 at 1 to .058 at 0.1 (5.9 GHz, 8.6 s)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """The best RSU in service range at every moment and node of a vehicle's future: T, P, N."""
-
-    snr_db: Floats
-    """(T, P, N) -inf out of service range."""
-    lasting_db: Floats
-    """(T, P, N) standard deviation of the part of its error that lasts over the horizon."""
-    passing_db: Floats
-    """(T, P, N) of the part that the next places take away."""
-
-
 def foresee_service(scene: Scene, links: Links, now: Sight, places: Places) -> Service:
     """The best RSU of every vehicle at each of its place nodes. ``now`` and ``places`` are of the same vehicles."""
     moved = np.hypot(places.nodes[..., 0] - now.position[:, 0], places.nodes[..., 1] - now.position[:, 1])
-    snr, sigma = forecast_best(scene, links, now.deviation, places.rows, moved)
+    snr, sigma, support = forecast_best(scene, links, now.deviation, places.rows, moved)
     lasting = LASTING + (1.0 - LASTING) * np.exp(-moved / DECORRELATION_M)
-    return Service(snr_db=snr, lasting_db=sigma * np.sqrt(lasting), passing_db=sigma * np.sqrt(1.0 - lasting))
+    return Service(
+        snr_db=snr,
+        lasting_db=sigma * np.sqrt(lasting),
+        passing_db=sigma * np.sqrt(1.0 - lasting),
+        support=support,
+    )
 
 
 def foresee_rates(scene: Scene, service: Service, weights: Floats) -> tuple[Floats, Floats]:
@@ -77,6 +68,12 @@ def foresee_rates(scene: Scene, service: Service, weights: Floats) -> tuple[Floa
 def rate_of(scene: Scene, snr_db: Floats) -> Floats:
     """Bit/s for the whole bandwidth; 0 below the least usable SNR, whatever the law."""
     return np.where(snr_db >= MINIMUM_SNR_DB, compute_rate(snr_db, scene.bandwidth_hz, scene.law), 0.0)
+
+
+def find_best_heard(scene: Scene, now: Sight) -> Floats:
+    """(N,) best SNR measured now within the service radius, dB, however low; NaN where none is."""
+    snr = np.where(scene.in_service[now.rows] & np.isfinite(now.snr_db), now.snr_db, -np.inf).max(axis=1)
+    return np.where(np.isfinite(snr), snr, np.nan)
 
 
 def find_best_measured(scene: Scene, now: Sight) -> tuple[Floats, Ints]:

@@ -57,7 +57,9 @@ _BIN_CENTRES_M: Floats = np.array([1.0, 8.0, 20.0, 60.0])
 class Scene:
     """What does not change: the roads' samples (S) as seen from the RSUs (R)."""
 
-    def __init__(self, radio: Radio, road_map: RoadMap, rsus: Floats) -> None:
+    def __init__(
+        self, radio: Radio, road_map: RoadMap, rsus: Floats, link_forecast: str = "map_blend"
+    ) -> None:
         points = road_map.samples
         self.road_map = road_map
         self.rsus = rsus
@@ -67,6 +69,8 @@ class Scene:
         self.noise_dbm = compute_subcarrier_noise_dbm(radio.noise_figure_db)
         """What an RSU's RSRP is less its SNR, dBm."""
         self.law = radio.rate
+        self.link_forecast = link_forecast
+        """Which forecast is believed in the end: one of ``outlook.FORECASTS``."""
         self.in_sight: Bools = road_map.visibility(rsus)
         """(S, R)"""
         distance = np.hypot(*np.moveaxis(points[:, None, :] - rsus, -1, 0))
@@ -125,6 +129,20 @@ class Links:
 
     residuals: ResidualMap
     blend: Blend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The best RSU in service range at every moment and node of a vehicle's future: T, P, N."""
+
+    snr_db: Floats
+    """(T, P, N) -inf out of service range."""
+    lasting_db: Floats
+    """(T, P, N) standard deviation of the part of its error that lasts over the horizon."""
+    passing_db: Floats
+    """(T, P, N) of the part that the next places take away."""
+    support: Ints
+    """(T, P, N) bin of how well the map knows the place."""
 
 
 Cell = tuple[Ints, Ints, Ints]
@@ -193,8 +211,8 @@ def find_cell(scene: Scene, residuals: ResidualMap, rows: Ints, moved_m: Floats)
 
 def forecast_best(
     scene: Scene, links: Links, deviation: Floats, rows: Ints, moved_m: Floats
-) -> tuple[Floats, Floats]:
-    """SNR (..., N) of the best RSU in service range, -inf where there is none, and its sigma, dB.
+) -> tuple[Floats, Floats, Ints]:
+    """SNR (..., N) of the best RSU in service range, -inf where there is none, its sigma, and its bin of support.
 
     For vehicles that come to road samples ``rows`` (..., N), ``moved_m`` (..., N) metres from here.
     ``deviation`` (N, R) dB is what each measures now beyond prior and map (NaN: not measured). Which RSU is best is
@@ -209,14 +227,14 @@ def forecast_best(
     kind = distance * KINDS + around.kind[rows, best]
     vehicle = np.broadcast_to(np.arange(len(deviation)), rows.shape)
     snr = around.level[rows, best] + weight[kind] * present[vehicle, around.rsu[rows, best]]
-    spread = sigma[kind]
+    spread, known = sigma[kind], kind
     nearby = np.nonzero(moved_m <= NEARBY_M)
     place, who = rows[nearby], vehicle[nearby]
     kind = distance[nearby][:, None] * KINDS + around.kind[place]
     each = around.level[place] + weight[kind] * present[who[:, None], around.rsu[place]]
     chosen = np.arange(len(place)), each.argmax(axis=1)
-    snr[nearby], spread[nearby] = each[chosen], sigma[kind[chosen]]
-    return snr, spread
+    snr[nearby], spread[nearby], known[nearby] = each[chosen], sigma[kind[chosen]], kind[chosen]
+    return snr, spread, known % KINDS // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

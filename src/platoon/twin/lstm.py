@@ -112,7 +112,7 @@ def look(net: Recurrent, at: Instant, value: Floats, velocity: Floats, position:
 
 
 def describe(
-    net: Recurrent, who: Ints, ahead_s: Floats, position: Floats, by_map: Floats, base: Floats
+    net: Recurrent, who: Ints, ahead_s: Floats, *, position: Floats, by_map: Floats, base: Floats
 ) -> Example:
     """What the network is told of vehicles ``who`` (M,) ``ahead_s`` (T,) seconds on: E = T x M, time first.
 
@@ -230,13 +230,10 @@ def _network(weights: Weights) -> Iterator[tuple[Any, Any]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        module = torch.nn.ModuleList(
-            [
-                torch.nn.LSTM(INPUTS, UNITS, batch_first=True),
-                torch.nn.Linear(UNITS + CONTEXT, UNITS),
-                torch.nn.Linear(UNITS, 1),
-            ]
-        )
+        with torch.random.fork_rng(devices=[]):  # a new module draws parameters, which the next line replaces
+            recurrent = torch.nn.LSTM(INPUTS, UNITS, batch_first=True)
+            hidden, last = torch.nn.Linear(UNITS + CONTEXT, UNITS), torch.nn.Linear(UNITS, 1)
+        module = torch.nn.ModuleList([recurrent, hidden, last])
         torch.nn.utils.vector_to_parameters(torch.from_numpy(weights.copy()), module.parameters())
         yield torch, module
     finally:

@@ -4,16 +4,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from platoon.nouns import SECOND, Floats, Instant, Measurements, seconds
+from platoon.nouns import SECOND, Floats, Instant, Ints, Measurements, seconds
 from platoon.twin import card as cards
+from platoon.twin import lstm
+from platoon.twin import outlook as outlooks
 from platoon.twin.belief import Belief, Sight
 from platoon.twin.company import remember_sight
 from platoon.twin.filter import Fixes, Tracks, advance, apply_fixes
 from platoon.twin.finish import remember
-from platoon.twin.foresee import find_best_measured, find_measured_rate, foresee_service
-from platoon.twin.link import Links, Scene, find_cell, learn_blend, learn_map
+from platoon.twin.foresee import (
+    find_best_heard,
+    find_best_measured,
+    find_measured_rate,
+    foresee_service,
+)
+from platoon.twin.link import Links, Scene, Service, find_cell, learn_blend, learn_map
 from platoon.twin.locator import Locator
 from platoon.twin.matching import Seen, find_headings
+from platoon.twin.outlook import Question
 from platoon.twin.places import Asked, Foresight
 from platoon.twin.traffic import Traffic, learn_traffic
 from platoon.twin.watch import account, start_watch
@@ -51,6 +59,8 @@ def apply_measurements(
     watch = account(belief.watch, now.at, find_measured_rate(scene, now)[0])
     belief = _close_watch(replace(belief, watch=watch))
     best = np.where(np.isfinite(measured_db), measured_db, np.nan)
+    outlook = outlooks.look(belief.outlook, now.at, find_best_heard(scene, now), tracks)
+    belief = replace(belief, outlook=outlook)
     belief = replace(belief, card=cards.mark(belief.card, now.at, now.heard, now.position, best))
     if now.at - belief.anchor.at >= cards.PRACTICE_S * SECOND:
         belief = _practise(scene, foresight, _study(scene, belief))
@@ -111,22 +121,36 @@ def _study(scene: Scene, belief: Belief) -> Belief:
 
 
 def _practise(scene: Scene, foresight: Foresight, belief: Belief) -> Belief:
-    """Write down a forecast for the report card."""
-    known = np.flatnonzero(belief.tracks.known)
-    places = foresight.foresee(
-        Asked(traffic=belief.traffic, tracks=belief.tracks, who=known, ahead_s=np.array([cards.HORIZON_S]))
-    )
-    service = foresee_service(scene, belief.links, belief.now.take(known), places)
+    """Write down forecasts, for the report card and for the link forecasts to learn from."""
+    known, method = np.flatnonzero(belief.tracks.known), scene.link_forecast
+    question, service = _foresee(scene, foresight, belief, known, np.array([cards.HORIZON_S]))
+    due = Instant(belief.now.at + seconds(cards.HORIZON_S))
+    outlook = outlooks.take_trial(belief.outlook, service, question, due)
+    if method in outlooks.RECURRENT:
+        pupils = known[:: max(1, -(-len(known) // lstm.PUPILS))]
+        told, map_says = _foresee(scene, foresight, belief, pupils, lstm.HORIZONS_S)
+        outlook = outlooks.take_lesson(outlook, map_says, told, method)
+    service, places = outlooks.FORECASTS[method](outlook, service, question), question.places
     position, best = belief.tracks.position.copy(), np.full(len(belief.tracks.known), np.nan)
     position[known], best[known] = places.mean[0], _expect(service.snr_db[0], places.weights)
     practice = cards.Practice(
-        due=Instant(belief.now.at + seconds(cards.HORIZON_S)),
+        due=due,
         known=belief.tracks.known,
         position=position,
         best_db=best,
         stays_db=_best(scene, belief.now),
     )
-    return replace(belief, card=replace(belief.card, waiting=(*belief.card.waiting, practice)))
+    card = replace(belief.card, waiting=(*belief.card.waiting, practice))
+    return replace(belief, card=card, outlook=outlook)
+
+
+def _foresee(
+    scene: Scene, foresight: Foresight, belief: Belief, who: Ints, ahead_s: Floats
+) -> tuple[Question, Service]:
+    """Where vehicles ``who`` (M,) will be, and what map and blend say of their links."""
+    places = foresight.foresee(Asked(traffic=belief.traffic, tracks=belief.tracks, who=who, ahead_s=ahead_s))
+    service = foresee_service(scene, belief.links, belief.now.take(who), places)
+    return Question(who=who, ahead_s=ahead_s, places=places), service
 
 
 def _expect(snr_db: Floats, weights: Floats) -> Floats:

@@ -30,7 +30,7 @@ from platoon.nouns import (
 from platoon.physics.compute import compute_training_cycles, compute_training_seconds
 from platoon.physics.roads import RoadMap
 from platoon.scenario import Scenario
-from platoon.twin import arima, finish, foresee
+from platoon.twin import arima, finish, foresee, outlook
 from platoon.twin import card as cards
 from platoon.twin.belief import Announced, Belief, start_belief
 from platoon.twin.columns import from_columns, to_columns
@@ -47,6 +47,7 @@ from platoon.twin.filter import advance
 from platoon.twin.finish import Job
 from platoon.twin.link import Scene
 from platoon.twin.locator import Locator
+from platoon.twin.outlook import Question
 from platoon.twin.places import Asked, Foresight
 from platoon.twin.study import apply_measurements, check_measurements
 from platoon.twin.watch import leave_out, open_watch
@@ -76,15 +77,11 @@ class Twin:
         if scenario.twin.compute_forecast == "arima":
             arima.find_model()
         self._scenario = scenario
-        self._scene = Scene(scenario.radio, road_map, np.asarray(rsus, dtype=np.float64))
-        self._foresight = Foresight(scenario.twin, road_map)
-        self._belief = start_belief(
-            scenario.fleet.vehicles,
-            self._scene,
-            self._foresight.ways,
-            radio=scenario.radio,
-            commercial=commercial,
+        self._scene = Scene(
+            scenario.radio, road_map, np.asarray(rsus, dtype=np.float64), scenario.twin.link_forecast
         )
+        self._foresight = Foresight(scenario.twin, road_map)
+        self._belief = start_belief(scenario, self._scene, self._foresight.ways, commercial)
         self._locator = Locator(scenario, self._scene)
 
     def observe(self, measurements: Measurements) -> None:
@@ -128,6 +125,8 @@ class Twin:
         times = job.wait_s + TIME_GRID * max(horizon / SECOND - job.wait_s, 1e-3)
         places = self._foresight.foresee(Asked(traffic=belief.traffic, tracks=tracks, who=who, ahead_s=times))
         service = foresee.foresee_service(scene, belief.links, belief.now.take(who), places)
+        question = Question(who=who, ahead_s=times, places=places)
+        service = outlook.FORECASTS[scene.link_forecast](belief.outlook, service, question)
         rate, weights = foresee.foresee_rates(scene, service, places.weights)
         measured_rate, server = foresee.find_measured_rate(scene, belief.now)
         cpu_hz, start = self._foresee_compute(job, at)
@@ -189,6 +188,7 @@ class Twin:
         self._belief = replace(
             belief,
             experience=finish.refine(belief.experience),
+            outlook=outlook.refine(belief.outlook, self._scenario.seed),
             capacity=refine_capacity(belief.capacity, self._scenario.twin.compute_forecast),
         )
 
