@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("learning", "ledger", "quickstart", "identity", "twin")
+NAMES = ("learning", "ledger", "quickstart", "identity", "twin", "selection")
 
 
 def main() -> int:

@@ -146,6 +146,8 @@ class Forecasts:
     """(N,) forecast cycles per second."""
     position: Floats
     """(N, 2) forecast position at ``horizon``, metres."""
+    position_sigma: Floats
+    """(N,) its standard deviation per axis, metres; NaN where nothing is known."""
     finish_probability: Floats
     """(N,) probability that the update arrives within ``horizon``."""
     finish_seconds: Floats

@@ -307,6 +307,23 @@ class Round(Section):
     rest_rounds: int = Field(
         0, ge=0, description="rounds that a chosen vehicle is passed over; 0 is Algorithm 1 as written"
     )
+    candidate_pool: int = Field(
+        60,
+        ge=0,
+        description="candidates among which coverage and position choose (DTB-FL: 50 to 100); 0: all",
+    )
+    coverage_weight: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="balanced labels beside merit, estimated from past updates; 0: as written",
+    )
+    position_weight: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="lower merit before intersections (DTB-FL 3.3.3), as a power; 0: as written",
+    )
     distribution_s: float = Field(1.0, ge=0, description="edge server to vehicles (DTB-FL 6.1.2: 1.0)")
     chain_s: float = Field(1.5, ge=0, description="evaluation and contracts on chain (DTB-FL 6.1.2: 1.5)")
     aggregation_s: float = Field(0.6, ge=0, description="aggregation (DTB-FL 6.1.2: 0.6)")

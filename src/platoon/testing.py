@@ -72,6 +72,7 @@ def _make_forecasts(rng: np.random.Generator, vehicles: int) -> Forecasts:
         rate=np.where(served, rate, 0.0),
         cpu_hz=np.round(rng.uniform(1.5e9, 2.5e9, vehicles), -8),
         position=rng.uniform(0, 2000, (vehicles, 2)),
+        position_sigma=rng.uniform(0, 150, vehicles),
         finish_probability=np.round(rng.random(vehicles), 1),
         finish_seconds=rng.uniform(1, 20, vehicles),
     )

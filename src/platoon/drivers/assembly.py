@@ -19,7 +19,7 @@ from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Rules
 from platoon.records.signing import Account, simulated_account
 from platoon.scenario import Scenario
-from platoon.twin.selectors import find_selector
+from platoon.twin.selectors import STUDY_SELECTORS, guard_selector
 
 ADMITTED_AT_ONCE = 256
 """Newcomers in one transaction at most."""
@@ -125,6 +125,11 @@ def admissions(
     return signed
 
 
+def selector_name(scenario: Scenario, method: Method) -> str:
+    """The scenario's own selector, or the method's."""
+    return scenario.round.selector or method.selector
+
+
 def plausibility_rules(scenario: Scenario, method: Method) -> PlausibilityRules | None:
     """From where on a cluster is implausible; None where nobody judges, or nobody is to look."""
     settings = scenario.plausibility
@@ -156,10 +161,14 @@ def task_rules(
         samples=sample_counts(scenario),
         edge_servers=scenario.radio.rsus,
         participants=config.participants,
-        select=find_selector(scenario.round.selector or method.selector),
+        select=guard_selector(selector_name(scenario, method)),
         rho_min=trust.rho_min if method.judged else 0.0,
         balance=scenario.twin.utility_balance,
         rest_rounds=config.rest_rounds,
+        candidate_pool=config.candidate_pool,
+        coverage_weight=config.coverage_weight,
+        position_weight=config.position_weight,
+        is_study=selector_name(scenario, method) in STUDY_SELECTORS,
         probation_slots=probation,
         judged=method.judged,
         formulas=contract_rules(scenario, method),

@@ -35,7 +35,7 @@ def save_checkpoint(
         (folder / part).mkdir()
     world.save(folder / "world")
     twin.save(folder / "twin")
-    np.savez(folder / "state.npz", last_chosen=state.last_chosen)
+    np.savez(folder / "state.npz", last_chosen=state.last_chosen, label_mix=state.label_mix)
     numbers = {
         "round": state.round,
         "now": state.now,
@@ -61,6 +61,7 @@ def load_checkpoint(folder: Path, world: World, twin: Twin) -> tuple[TaskState, 
                 model=Digest(bytes.fromhex(numbers["model"])),
                 accuracy=numbers["accuracy"],
                 last_chosen=columns["last_chosen"],
+                label_mix=columns["label_mix"],
             )
         spent = {part: float(value) for part, value in numbers["spent"].items()}
     except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:

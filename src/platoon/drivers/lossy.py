@@ -303,6 +303,7 @@ def even_forecasts(vehicles: int, horizon: Duration, at: Instant) -> Forecasts:
         rate=1e7 * ones,
         cpu_hz=2e9 * ones,
         position=np.zeros((vehicles, 2)),
+        position_sigma=np.zeros(vehicles),
         finish_probability=ones,
         finish_seconds=ones,
     )

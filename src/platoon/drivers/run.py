@@ -24,6 +24,7 @@ from platoon.drivers.assembly import (
     participants,
     sample_counts,
     sealing_budget,
+    selector_name,
     simulated_accounts,
     stake_of,
     task_rules,
@@ -54,6 +55,7 @@ from platoon.drivers.workers import TrainingPool
 from platoon.errors import UserError, VerificationError
 from platoon.learning.scores import resolve_score
 from platoon.ledger.contracts import compute_set_digest
+from platoon.ledger.history import show_task
 from platoon.ledger.task_chain import Connect, TaskChain
 from platoon.nouns import EdgeServerId, Instant, Tokens, VehicleId, to_ppm
 from platoon.protocol import peers
@@ -64,9 +66,12 @@ from platoon.protocol.task import play_task
 from platoon.protocol.task_rules import TaskState
 from platoon.records.typed_data import FORMAT
 from platoon.scenario import Scenario
-from platoon.twin.selectors import NEVER, find_selector
+from platoon.twin.selectors import NEVER, STUDY_SELECTORS, find_selector
 from platoon.twin.twin import Twin
 from platoon.world.world import World
+
+STUDY = "the selector was told what will happen"
+"""Of a run with an oracle; stands in its summary and its report."""
 
 
 def run_scenario(
@@ -131,7 +136,13 @@ def _go_on(directory: RunDirectory, progress: Progress) -> dict[str, Any]:
 def check_scenario(scenario: Scenario) -> None:
     """What can be checked of a scenario without building anything; raises ``UserError``."""
     method = find_method(scenario.method)
-    find_selector(scenario.round.selector or method.selector)
+    selector = selector_name(scenario, method)
+    find_selector(selector)
+    if selector in STUDY_SELECTORS and scenario.roads.engine == "sumo":
+        raise UserError(
+            f"round.selector = {selector!r}: it is told the future, and SUMO's cannot be told; allowed with it: "
+            "roads.engine = 'walker' or 'trace'"
+        )
     resolve_score(scenario.trust.score)
     datasets.load(scenario.task.data)
     require_own_traffic(scenario)
@@ -378,6 +389,9 @@ class _Session:
                 model_digest=state.model.hex(),
                 cpu_seconds=spent,
                 wall_seconds=wall,
+                cases=show_task(directory.ledger)["cases"],
+                selector=selector_name(self._scenario, self._method),
+                study=STUDY if selector_name(self._scenario, self._method) in STUDY_SELECTORS else None,
                 ended=reason,
             )
         )

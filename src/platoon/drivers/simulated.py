@@ -46,8 +46,10 @@ from platoon.protocol.effects import (
     Compare,
     Consult,
     Effect,
+    EstimateLabels,
     Evaluate,
     Forecast,
+    Foretell,
     Learn,
     Score,
     Seal,
@@ -121,13 +123,17 @@ class SimulatedCarrier:
 
     # Effects that take no simulated time, but for the chain's.
 
-    def carry_out(self, actor: Peer, effect: Effect, now: Instant) -> Done:
+    def carry_out(self, actor: Peer, effect: Effect, now: Instant) -> Done:  # noqa: PLR0912 (one case an effect)
         """Carry out one effect; see ``platoon.protocol.effects`` for what each means."""
         match effect:
             case Submit():
                 return self._submit(actor, effect, now)
             case Forecast():
                 answer: Any = self._forecast(effect, now)
+            case Foretell():
+                answer = self._foretell(effect)
+            case EstimateLabels():
+                answer = self._estimate_labels(effect)
             case Learn():
                 answer = None
                 self._learn(effect)
@@ -189,6 +195,19 @@ class SimulatedCarrier:
             forecasts = parts.twin.forecast(job, effect.horizon, now)
             honest = find_honest_claims(parts.scenario, parts.twin, parts.world)
             return replace(forecasts, attested=forecasts.attested & honest)
+
+    def _foretell(self, effect: Foretell) -> Floats:
+        parts = self._parts
+        with parts.meter.measure("world"):
+            wait_s = parts.scenario.round.distribution_s
+            return parts.world.foretell(int(parts.samples[0]), parts.bits, wait_s, effect.horizon)
+
+    def _estimate_labels(self, effect: EstimateLabels) -> Floats:
+        parts = self._parts
+        updates = np.stack([parts.store.get(digest) for digest in effect.updates])
+        mixes, spent = parts.pool.estimate_labels(updates)
+        parts.meter.report("other", spent)
+        return mixes
 
     def _learn(self, effect: Learn) -> None:
         parts = self._parts

@@ -36,6 +36,11 @@ class Played:
     model_digest: str
     cpu_seconds: Mapping[str, float]
     wall_seconds: float
+    cases: Sequence[Mapping[str, Any]]
+    """What was flagged, as ``platoon.ledger.history`` tells it."""
+    selector: str
+    study: str | None
+    """Why the results are no measure of a deployment; None where they are."""
     ended: str
 
 
@@ -50,6 +55,8 @@ def summarise(played: Played) -> dict[str, Any]:
         "scenario": scenario.name,
         "method": scenario.method,
         "seed": scenario.seed,
+        "selector": played.selector,
+        "study": played.study,
         "rounds": len(accuracy),
         "ended": played.ended,
         "accuracy": accuracy,
@@ -63,6 +70,7 @@ def summarise(played: Played) -> dict[str, Any]:
         "dropped": list(rounds["dropped"]),
         "rewards": _rewards(played),
         "edge_servers": _edge_servers(played.edge_servers),
+        "plausibility": _plausibility(played.cases, played.vehicles["honest"]),
         "sealing": _sealing(rounds),
         "forecast": dict(played.forecast),
         "achieved_speed_kmh": played.achieved_speed_kmh,
@@ -81,6 +89,17 @@ def summarise(played: Played) -> dict[str, Any]:
 def is_installed(distribution: str) -> bool:
     """SUMO is not, where walkers or a trace drive."""
     return next(iter(distributions(name=distribution)), None) is not None
+
+
+def _plausibility(cases: Sequence[Mapping[str, Any]], honest: Sequence[bool]) -> dict[str, int]:
+    """Cases, and the vehicles that stood in one which was not lifted."""
+    standing = {vehicle for case in cases if case["status"] != "lifted" for vehicle in case["members"]}
+    return {
+        "cases": len(cases),
+        "lifted": sum(case["status"] == "lifted" for case in cases),
+        "flagged": len(standing),
+        "flagged_honest": sum(bool(honest[vehicle]) for vehicle in standing),
+    }
 
 
 def first_reached(accuracy: Sequence[float], seconds: Sequence[float], target: float) -> float | None:

@@ -20,8 +20,9 @@ from platoon.errors import UserError
 from platoon.learning.aggregation import dequantise, quantise
 from platoon.learning.attacks import disguise
 from platoon.learning.evaluation import count_correct
+from platoon.learning.label_mix import estimate_label_mix
 from platoon.learning.models import FlatModel, initial_weights
-from platoon.learning.scores import Cohort, resolve_score
+from platoon.learning.scores import SCORES, Cohort, resolve_score
 from platoon.learning.similarity import compare_effects
 from platoon.learning.training import LocalTrainer, TrainingSettings
 from platoon.nouns import FixedPoint, Floats, Ints, Scores
@@ -93,7 +94,11 @@ class Worker:
             probe_labels=labels,
             model=self._model,
         )
-        return resolve_score(rule).score(cohort)
+        return judge_by(rule, cohort)
+
+    def label_mix(self) -> Floats:
+        """(K, C) shares of labels that the cohort's updates show."""
+        return estimate_label_mix(self._updates[:, self._model.last_layer], self._model.classes)
 
     def compare(self, edge_server: int) -> Floats:
         """How alike the cohort's updates act on an edge server's own probe images: cosines (K, K)."""
@@ -104,6 +109,30 @@ class Worker:
         """(classes,) number of these test images that the model gets right."""
         data = self._fleet.data
         return count_correct(self._model, self._weights, data.test_images[indices], data.test_labels[indices])
+
+
+def judge_by(rule: str, cohort: Cohort) -> Scores:
+    """What the score of that name says; what a plug-in does wrong is said by its name, not by a traceback.
+
+    Raises:
+        UserError: a plug-in raises, or does not give a finite value for every update and evidence in [0, 1].
+    """
+    score = resolve_score(rule).score
+    if rule in SCORES:
+        return score(cohort)
+    try:
+        scores = score(cohort)
+        values, evidence = np.asarray(scores.values, dtype=np.float64), float(scores.evidence)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"trust.score = {rule!r}: raised {type(error).__name__} ({error})") from error
+    if values.shape != (len(cohort.updates),) or not np.isfinite(values).all() or not 0.0 <= evidence <= 1.0:
+        raise UserError(
+            f"trust.score = {rule!r}: gave values {values.shape} and evidence {evidence}; allowed: "
+            f"{len(cohort.updates)} finite values and evidence in [0, 1]"
+        )
+    return Scores(values=values, evidence=evidence)
 
 
 def serve(connection: Connection) -> None:
@@ -139,6 +168,7 @@ def _start(requests: dict[str, Callable[..., Any]], scenario: Scenario, portable
         worker.train,
         worker.score,
         worker.compare,
+        worker.label_mix,
         worker.evaluate,
     ):
         requests[method.__name__] = method

@@ -113,6 +113,12 @@ class TrainingPool:
         self._ask_all(("take_cohort", (updates, samples)))
         return self._gather([("score", (rule, int(server))) for server in edge_servers])
 
+    def estimate_labels(self, updates: FixedPoint) -> tuple[Floats, float]:
+        """(K, C) shares of labels that updates (K, D) show, and the CPU seconds it took."""
+        self._ask_all(("take_cohort", (updates, np.zeros(len(updates), dtype=np.int64))))
+        ((mixes, spent),) = self._gather([("label_mix", ())])
+        return mixes, spent
+
     def compare(self, model: FixedPoint, updates: FixedPoint, edge_server: int) -> tuple[Floats, float]:
         """How alike updates (K, D) act on an edge server's probes: cosines (K, K), and the CPU seconds it took."""
         self._ask_all(("take_model", (model,)))

@@ -59,6 +59,20 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Foretell:
+    """In a study: when each vehicle's update would arrive. Answer: seconds (N,), infinite where it would not."""
+
+    horizon: Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateLabels:
+    """Which labels the senders of these updates have. Answer: shares (K, C), NaN where an update says nothing."""
+
+    updates: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learn:
     """Tell the twin what happened (phase 7). Answer: None."""
 
@@ -278,6 +292,8 @@ Effect = (
     | Wait
     | Listen
     | Forecast
+    | Foretell
+    | EstimateLabels
     | Learn
     | Sign
     | SignUpdate

@@ -10,14 +10,26 @@ from dataclasses import replace
 import numpy as np
 
 from platoon.errors import HaltedError
-from platoon.nouns import MILLION, EdgeServerId, Instant, Ints, Outcomes, SignedUpdate, Tokens, VehicleId
+from platoon.nouns import (
+    MILLION,
+    EdgeServerId,
+    Floats,
+    Instant,
+    Ints,
+    Outcomes,
+    SignedUpdate,
+    Tokens,
+    VehicleId,
+)
 from platoon.protocol.checks import check_transaction, check_update
 from platoon.protocol.effects import (
     Accounts,
     ConductOf,
     Consult,
     EscrowLeft,
+    EstimateLabels,
     Forecast,
+    Foretell,
     Learn,
     ModelDigest,
     Reputations,
@@ -60,14 +72,17 @@ from platoon.records.rules import compute_quorum
 from platoon.records.sealed import TaskOrder
 from platoon.rng import stream
 from platoon.twin.selectors import Candidates, probationers
+from platoon.twin.terms import choose_with_terms
 
 
 def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
     """Phase 1: the K vehicles of the whole fleet that the selector prefers, and whoever is on probation."""
     forecasts = yield Forecast(horizon=rules.deadline)
+    truth = (yield Foretell(horizon=rules.deadline)) if rules.is_study else None
     reputations = yield Consult(question=Reputations())
     believed = reputations / MILLION
-    chosen = rules.select(
+    chosen = choose_with_terms(
+        rules.select,
         Candidates(
             forecasts=forecasts,
             reputation=believed,
@@ -78,7 +93,12 @@ def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
             last_chosen=state.last_chosen,
             balance=rules.balance,
             rest_rounds=rules.rest_rounds,
-        )
+            pool=rules.candidate_pool,
+            coverage_weight=rules.coverage_weight,
+            position_weight=rules.position_weight,
+            label_mix=state.label_mix,
+            truth=truth,
+        ),
     )
     excluded = probationers(believed, rules.rho_min, state.last_chosen, rules.probation_slots, forecasts)
     return Cohort(
@@ -214,7 +234,7 @@ def settle(rules: TaskRules, merged: Merged) -> Steps[Settled]:
     )
 
 
-def refine(state: TaskState, settled: Settled) -> Steps[tuple[TaskState, RoundRecord]]:
+def refine(rules: TaskRules, state: TaskState, settled: Settled) -> Steps[tuple[TaskState, RoundRecord]]:
     """Phase 7: the twin learns what happened, by the edge servers' clocks; the next round begins."""
     arrivals = settled.merged.judged.recorded.arrivals
     cohort = arrivals.cohort
@@ -229,14 +249,30 @@ def refine(state: TaskState, settled: Settled) -> Steps[tuple[TaskState, RoundRe
             seconds=np.array([np.nan if time is None else time / MILLION for time in took]),
         )
     )
+    label_mix = yield from _learn_labels(rules, state, settled)
     following = replace(
         state,
+        label_mix=label_mix,
         round=state.round + 1,
         now=settled.now,
         model=settled.merged.model,
         last_chosen=_stamp(state.last_chosen, cohort.vehicles, cohort.round),
     )
     return following, RoundRecord(settled=settled, outcome=describe_outcome(settled))
+
+
+def _learn_labels(rules: TaskRules, state: TaskState, settled: Settled) -> Steps[Floats]:
+    """The label mixes after a round: of who sent an update, half of what was known and half of what it shows."""
+    updates = settled.merged.judged.updates
+    if rules.coverage_weight == 0.0 or not updates:
+        return state.label_mix
+    shown = yield EstimateLabels(updates=tuple(update.digest for update in updates))
+    unknown = np.full((len(rules.samples), shown.shape[1]), np.nan)
+    known = state.label_mix.copy() if len(state.label_mix) else unknown
+    rows = [update.vehicle for update in updates]
+    mixed = np.where(np.isnan(known[rows]), shown, (known[rows] + shown) / 2.0)
+    known[rows] = np.where(np.isnan(shown), known[rows], mixed)
+    return known
 
 
 def describe_outcome(settled: Settled) -> str:

@@ -28,4 +28,4 @@ def play_round(rules: TaskRules, state: TaskState) -> Steps[tuple[TaskState, Rou
     settled = yield from settle(rules, merged)
     settled = yield from hear(rules, settled)
     settled = yield from renew(rules, state, settled)
-    return (yield from refine(state, settled))
+    return (yield from refine(rules, state, settled))

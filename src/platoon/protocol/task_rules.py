@@ -1,10 +1,12 @@
 """What a task fixes for all of its rounds, and the little that one round hands to the next."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from platoon.nouns import Address, Digest, Duration, EdgeServerId, Instant, Ints, Tokens
+import numpy as np
+
+from platoon.nouns import Address, Digest, Duration, EdgeServerId, Floats, Instant, Ints, Tokens
 from platoon.protocol.plausibility import PlausibilityRules
 from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Rules
@@ -36,6 +38,14 @@ class TaskRules:
     """alpha of eq. 10."""
     rest_rounds: int
     """Rounds that a chosen vehicle is passed over."""
+    candidate_pool: int
+    """Candidates among which the terms choose; 0: all."""
+    coverage_weight: float
+    """Of balanced labels beside merit; 0: labels are not estimated."""
+    position_weight: float
+    """With which uncertain places lower the merit."""
+    is_study: bool
+    """The selector is told what will happen."""
     probation_slots: int
     judged: bool
     """Whether edge servers score updates (not so in FedAvg, VEC-FL and DT-FL)."""
@@ -78,6 +88,8 @@ class TaskState:
     accuracy: float | None
     last_chosen: Ints
     """(N,) round in which the vehicle was last chosen; -1 never."""
+    label_mix: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    """(N, C) shares of labels, estimated from updates; NaN where nothing is known; empty before the first."""
 
 
 def leader_order(rules: TaskRules, round_number: int) -> list[EdgeServerId]:

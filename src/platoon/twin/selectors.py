@@ -12,11 +12,12 @@ More selectors come by entry points of the group ``platoon.selectors``; ``platoo
 law suite that all of them pass.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from platoon.errors import UserError
 from platoon.nouns import Bools, Floats, Forecasts, Ints
@@ -47,6 +48,17 @@ class Candidates:
     """alpha of eq. 10: link against compute, [0, 1]."""
     rest_rounds: int = 0
     """Rounds that a chosen vehicle rests; 0 is the paper as written."""
+    pool: int = 0
+    """Candidates among which the terms choose (``platoon.twin.terms``); 0: all."""
+    coverage_weight: float = 0.0
+    """Weight of balanced labels beside merit; 0: none."""
+    position_weight: float = 0.0
+    """Power with which an uncertain place lowers the merit; 0: not at all."""
+    label_mix: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    """(N, C) shares of the labels of each vehicle, estimated from its updates; NaN where it sent none yet."""
+    truth: Floats | None = None
+    """(N,) in a study only: seconds after which each update would arrive, infinite where it would not. The oracle
+    alone looks at it."""
 
 
 class Selector(Protocol):
@@ -110,13 +122,31 @@ def random_reputable(candidates: Candidates) -> Ints:
     return _best(_dice(candidates), _in_service(candidates) & reputable, candidates)
 
 
+def oracle(candidates: Candidates) -> Ints:
+    """For study: of the eligible, the K that will finish, the soonest first; the others after them.
+
+    Raises:
+        UserError: nobody told what will happen, as in every run that is no study.
+    """
+    truth = candidates.truth
+    if truth is None:
+        raise UserError(
+            "round.selector = 'oracle': it knows the future, so it is for studies with traffic whose future can be "
+            "told; allowed: round.selector = 'oracle' together with roads.engine = 'walker'"
+        )
+    return _best(-truth, is_eligible(candidates), candidates)
+
+
 SELECTORS: dict[str, Selector] = {
     "utility": utility,
     "finish_reputation": finish_reputation,
     "reactive": reactive,
     "random": random,
     "random_reputable": random_reputable,
+    "oracle": oracle,
 }
+STUDY_SELECTORS = frozenset({"oracle"})
+"""They are told what will happen: for studies, never for a run whose results count."""
 
 
 def find_selector(name: str) -> Selector:
@@ -135,6 +165,48 @@ def find_selector(name: str) -> Selector:
             raise UserError(f"selector = {name!r}: {plugins[name].value} does not load ({error})") from error
         return selector
     raise UserError(f"selector = {name!r}: unknown; {did_you_mean(name, [*SELECTORS, *sorted(plugins)])}")
+
+
+def guard_selector(name: str) -> Selector:
+    """The selector of that name; what a plug-in does wrong is said by its name, not by a traceback.
+
+    Raises:
+        UserError: as ``find_selector``; and, when it is called, where a plug-in raises or does not give at most K
+            distinct rows of vehicles in service.
+    """
+    selector = find_selector(name)
+    if name in SELECTORS:
+        return selector
+
+    def guarded(candidates: Candidates) -> Ints:
+        try:
+            chosen = np.asarray(selector(candidates))
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"selector = {name!r}: raised {type(error).__name__} ({error}) in round {candidates.round}"
+            ) from error
+        if (fault := find_fault(chosen, candidates)) is not None:
+            raise UserError(f"selector = {name!r}: {fault} in round {candidates.round}")
+        return chosen.astype(np.int64)
+
+    return guarded
+
+
+def find_fault(chosen: NDArray[Any], candidates: Candidates) -> str | None:
+    """What is wrong with a selector's answer, or None."""
+    if chosen.ndim != 1 or (len(chosen) and not np.issubdtype(chosen.dtype, np.integer)):
+        return "gave no row of whole numbers"
+    if len(chosen) > candidates.count:
+        return f"chose {len(chosen)} vehicles; allowed: at most {candidates.count}"
+    if len(set(chosen.tolist())) < len(chosen):
+        return "chose a vehicle twice"
+    if ((chosen < 0) | (chosen >= len(candidates.reputation))).any():
+        return f"chose a vehicle that is not there; allowed: 0 to {len(candidates.reputation) - 1}"
+    if (candidates.forecasts.edge_server[chosen.astype(np.int64)] < 0).any():
+        return "chose a vehicle out of service"
+    return None
 
 
 def probationers(

@@ -160,6 +160,7 @@ class Twin:
             ),
             cpu_hz=cpu_hz,
             position=_spread(places.mean[-1], tracks.known, np.nan),
+            position_sigma=_spread(places.spread[-1], tracks.known, np.nan),
             finish_probability=announced.probability,
             finish_seconds=finish.expect_seconds(belief.experience, *announced.parts.T),
         )

@@ -16,12 +16,14 @@ from platoon.nouns import (
     SECOND,
     Attestations,
     Bools,
+    Duration,
     EdgeServerId,
     Floats,
     Instant,
     Ints,
     Measurements,
     VehicleId,
+    seconds,
 )
 from platoon.physics.compute import compute_transmit_joules
 from platoon.physics.radio import compute_interference, compute_sinr_db
@@ -32,6 +34,7 @@ from platoon.world.cohort import Arrival, Cohort
 from platoon.world.compute import Processors
 from platoon.world.engines import start_traffic
 from platoon.world.formation import arrange
+from platoon.world.future import Errand, copy_traffic, tell_arrivals
 from platoon.world.links import Links, Parcel, Transfer
 from platoon.world.sensing import Sensors
 from platoon.world.traffic import LARGEST_STEP_M, Traffic
@@ -150,6 +153,34 @@ class World:
             (before, was_present), after = self._before, self._traffic.positions
             self.links.look((before + after) / 2.0, was_present & self._traffic.present)
         return self.links.send(parcels, self.now)
+
+    def foretell(self, samples: int, bits: float, wait_s: float, horizon: Duration) -> Floats:
+        """(N,) seconds after which each vehicle's update would arrive, alone with its part of an RSU's band.
+
+        Infinite where it would not within ``horizon``. For studies: the traffic is copied and driven ahead.
+
+        Raises:
+            UserError: the traffic is SUMO's, of which there is one in a process.
+        """
+        start = Instant(self.now + seconds(wait_s))
+        cycles = self.processors.training_cycles(samples, self._scenario.round.epochs)
+        vehicles = range(self._scenario.fleet.vehicles)
+        computed = [self.processors.finish(vehicle, cycles, start) for vehicle in vehicles]
+        sharers = max(1.0, self._scenario.round.participants / len(self.rsus))
+        errand = Errand(
+            now=self.now,
+            computed=np.array(computed, dtype=np.int64),
+            bits=bits * sharers,
+            until=Instant(self.now + horizon),
+        )
+        return tell_arrivals(
+            copy_traffic(self._traffic, self._scenario.roads.engine), self._usable_rate, errand
+        )
+
+    def _usable_rate(self, places: Floats) -> Floats:
+        """(N, R) bit/s with the whole band at these places; 0 where an RSU cannot serve."""
+        snr = self.channel.snr_db(places)
+        return np.where(self.channel.serviceable(places, snr), self.channel.rate(snr), 0.0)
 
     def abandon_round(self) -> Mapping[VehicleId, float]:
         """Forget who has not arrived, and what is still on the air between devices; returns the joules that each
