@@ -20,6 +20,7 @@ from platoon.nouns import Floats
 from platoon.scenario import Scenario
 from platoon.world.engines import start_traffic
 from platoon.world.fcd import KINDS, Frame, write_frames
+from platoon.world.formation import arrange
 from platoon.world.road_file import load_roads, road_file_beside, save_roads
 from platoon.world.traffic import Traffic
 
@@ -111,7 +112,8 @@ def _export(
     with tempfile.TemporaryDirectory(prefix="platoon-") as scratch:
         traffic = start_traffic(scenario, Path(scratch))
         try:
-            write_frames(out, _record(traffic, seconds, mean, tick or (lambda _second, _of: None)))
+            seen = arrange(scenario, traffic)  # convoys and the like, as the world has them
+            write_frames(out, _record(traffic, seen, seconds, mean, tick or (lambda _second, _of: None)))
             save_roads(road_file, traffic.road_map, scenario=describe_scenario(scenario).hex())
         except BaseException:
             _remove(out)
@@ -127,15 +129,20 @@ def _remove(out: Path) -> None:
     road_file_beside(out).unlink(missing_ok=True)
 
 
-def _record(traffic: Traffic, seconds: int, mean: _Mean, tick: Callable[[int, int], None]) -> Iterator[Frame]:
-    """A frame for the start and for every second: who is on the road, under the name of its vehicle."""
+def _record(
+    traffic: Traffic, seen: Traffic, seconds: int, mean: _Mean, tick: Callable[[int, int], None]
+) -> Iterator[Frame]:
+    """A frame for the start and for every second: who is on the road, under the name of its vehicle.
+
+    ``seen`` moves the traffic, and is what a run's mean speed is of.
+    """
     angles = np.full(len(traffic.present), np.nan)
     before = traffic.positions
     mean.after[0] = 0.0
     yield _frame(traffic, 0, angles)
     for second in range(1, seconds + 1):
-        traffic.step()
-        mean.add(second, traffic)
+        seen.step()
+        mean.add(second, seen)
         step = traffic.positions - before
         moved = (step != 0.0).any(axis=1)
         angles = np.where(moved, np.mod(90.0 - np.degrees(np.arctan2(step[:, 1], step[:, 0])), 360.0), angles)
