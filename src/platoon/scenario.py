@@ -40,6 +40,9 @@ class Task(Section):
     rounds: Count = Field(25, description="rounds at most (DTB-FL: 100)")
     target_accuracy: Share | None = Field(None, description="stop at this test accuracy (DTB-FL: 0.85)")
     deadline_s: Positive | None = Field(None, description="stop after this many simulated seconds")
+    answer_s: Positive = Field(
+        600.0, description="vehicles may answer the publisher's request for so long, simulated seconds"
+    )
     escrow_tokens: Tokens = Field(1000.0, description="tokens that the publisher puts in escrow")
     test_samples: Count = Field(10_000, description="test images used after every round")
 

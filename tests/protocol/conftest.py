@@ -12,21 +12,24 @@ from platoon.drivers.assembly import (
     committee_rules,
     contract_rules,
     participants,
+    purse_of,
     sample_counts,
-    sealing_budget,
     simulated_accounts,
     stake_of,
     task_rules,
+    task_terms,
 )
 from platoon.drivers.event_loop import Carrier, EventLoop
 from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
 from platoon.drivers.store import ModelStore
 from platoon.ledger.task_chain import Connect, TaskChain
-from platoon.nouns import Digest, EdgeServerId, Instant, Tokens, VehicleId, seconds, to_ppm
+from platoon.nouns import Digest, Instant, VehicleId, seconds
 from platoon.protocol import peers
+from platoon.protocol.agreeing import publisher
 from platoon.protocol.effects import CommitRound, Steps
-from platoon.protocol.messages import edge_server_peer, vehicle_peer
+from platoon.protocol.messages import PUBLISHER
 from platoon.protocol.methods import find_method
+from platoon.protocol.publish import publish
 from platoon.protocol.round import play_round
 from platoon.protocol.round_records import RoundRecord
 from platoon.protocol.task import play_task
@@ -122,8 +125,36 @@ def begin(
     faults: Faults = NO_FAULTS,
     *,
     connect: Connect | None = None,
+    retry_s: float = 2.0,
 ) -> tuple[ToyParts, TaskState]:
-    """A task that is set up."""
+    """A task that was published."""
+    parts = set_up(scenario, path, network, faults, connect=connect)
+    now = publish_task(scenario, parts, retry_s)
+    parts.chain.commit("")
+    nobody = np.full(scenario.fleet.vehicles, -1, dtype=np.int64)
+    model = parts.chain.model_digest(0)
+    assert model is not None
+    return parts, TaskState(round=1, now=now, model=model, accuracy=None, last_chosen=nobody)
+
+
+def publish_task(scenario: Scenario, parts: ToyParts, retry_s: float = 2.0) -> Instant:
+    """Has the task of a chain that is set up published; when that was done."""
+    method, now = find_method(scenario.method), Instant(seconds(OBSERVE_S))
+    rules = task_rules(scenario, method, parts.chain, retry_s=retry_s)
+    terms = task_terms(scenario, method, parts.chain, now)
+    actors = peers.everybody(rules, parts.chain.calls) | {PUBLISHER: publisher(rules, terms)}
+    return EventLoop(LossyCarrier(parts), actors, now).run(publish(rules, now))
+
+
+def set_up(
+    scenario: Scenario,
+    path: Path,
+    network: Network,
+    faults: Faults = NO_FAULTS,
+    *,
+    connect: Connect | None = None,
+) -> ToyParts:
+    """A chain that is set up, without a task yet."""
     method = find_method(scenario.method)
     accounts = simulated_accounts(scenario)
     store = ModelStore(f"memory://{path.as_posix()}")
@@ -134,15 +165,13 @@ def begin(
         participants=participants(scenario, accounts),
         rules=contract_rules(scenario, method),
         model=model,
-        escrow=Tokens(to_ppm(scenario.task.escrow_tokens)),
         probes=[Digest(bytes([1 + i]) * 32) for i in range(scenario.radio.rsus)] if method.judged else [],
         stake=stake_of(scenario),
         connect=connect,
         committee=committee_rules(scenario, method),
-        sealing=sealing_budget(scenario, method),
+        purse=purse_of(scenario, method),
     )
-    chain.commit("")
-    parts = ToyParts(
+    return ToyParts(
         seed=scenario.seed,
         accounts=accounts,
         chain=chain,
@@ -153,15 +182,6 @@ def begin(
         faults=faults,
         patience=seconds(scenario.round.deadline_s),
     )
-    nobody = np.full(scenario.fleet.vehicles, -1, dtype=np.int64)
-    state = TaskState(
-        round=1,
-        now=Instant(seconds(OBSERVE_S)),
-        model=model,
-        accuracy=None,
-        last_chosen=nobody,
-    )
-    return parts, state
 
 
 def lying_task(rules: TaskRules, state: TaskState) -> Steps[tuple[str, TaskState]]:
@@ -193,10 +213,6 @@ def play_on(  # noqa: PLR0917
 ) -> Played:
     """Plays a task to its end."""
     rules = task_rules(scenario, find_method(scenario.method), parts.chain, retry_s=retry_s)
-    servers = [EdgeServerId(i) for i in range(scenario.radio.rsus)]
-    actors = {
-        vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules, parts.chain.plausibility)
-        for i in range(scenario.fleet.vehicles)
-    } | {edge_server_peer(server): peers.edge_server(server, rules, parts.chain.calls) for server in servers}
+    actors = peers.everybody(rules, parts.chain.calls)
     reason, final = EventLoop(carrier(parts), actors, state.now).run(task(rules, state))
     return Played(chain=parts.chain, records=parts.records, reason=reason, final=final, path=path)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.protocol.conftest import Play
+from tests.protocol.conftest import TOY, Play, begin, play_on
 
 from platoon.drivers.lossy import Network
 from platoon.ledger.audit import audit
@@ -13,6 +13,7 @@ from platoon.protocol.effects import Listen, Received, Send, Train, Unseal
 from platoon.protocol.messages import COORDINATOR, Message, RefusalReply, TrainRequest, vehicle_peer
 from platoon.protocol.round_records import RoundRecord
 from platoon.records.sealed import TaskOrder
+from platoon.scenario import Scenario
 
 
 def test_changed_packets_are_refused_and_asked_again(play: Play) -> None:
@@ -21,8 +22,11 @@ def test_changed_packets_are_refused_and_asked_again(play: Play) -> None:
     assert changed.final.now > perfect.final.now
 
 
-def test_a_packet_that_never_arrives_unchanged_is_a_named_refusal(play: Play) -> None:
-    played = play(network=Network(seed=3, change=1.0), overrides={"task.rounds": 1})
+def test_a_packet_that_never_arrives_unchanged_is_a_named_refusal(tmp_path: Path) -> None:
+    scenario = Scenario.from_table(TOY, {"task.rounds": 1})
+    parts, state = begin(scenario, tmp_path / "toy.sqlite", Network())
+    parts.network = Network(seed=3, change=1.0)
+    played = play_on(scenario, parts, state)
     record = played.records[0]
     assert record.outcome == "kept: nobody finished"
     assert set(record.arrivals.refused) == set(record.cohort.vehicles)

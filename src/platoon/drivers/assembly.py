@@ -8,9 +8,10 @@ import numpy as np
 
 from platoon.incentive.rewards import compute_round_price
 from platoon.learning.scores import resolve_score
-from platoon.ledger.task_chain import Participants, Stake, TaskChain, compute_rules
+from platoon.ledger.task_chain import Participants, Stake, TaskChain, compute_rules, write_description
 from platoon.nouns import MILLION, Bools, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
-from platoon.protocol.messages import COORDINATOR, Peer, edge_server_peer, vehicle_peer
+from platoon.protocol.agreeing import TaskTerms
+from platoon.protocol.messages import COORDINATOR, PUBLISHER, Peer, edge_server_peer, vehicle_peer
 from platoon.protocol.methods import Method
 from platoon.protocol.plausibility import PlausibilityRules
 from platoon.protocol.task_rules import TaskRules
@@ -31,7 +32,10 @@ OBSERVE_S = 10
 
 def simulated_accounts(scenario: Scenario) -> dict[Peer, Account]:
     """Keys of everybody in a simulation, by party; the coordinator's is the operator's."""
-    accounts = {COORDINATOR: simulated_account(scenario.seed, "operator", 0)}
+    accounts = {
+        COORDINATOR: simulated_account(scenario.seed, "operator", 0),
+        PUBLISHER: simulated_account(scenario.seed, "publisher", 0),
+    }
     for i in range(scenario.radio.rsus):
         accounts[edge_server_peer(EdgeServerId(i))] = simulated_account(scenario.seed, "edge server", i)
     for i in range(scenario.fleet.vehicles):
@@ -43,7 +47,7 @@ def participants(scenario: Scenario, accounts: Mapping[Peer, Account]) -> Partic
     """Who sets the task up: in a simulation this process holds all accounts."""
     return Participants(
         operator=accounts[COORDINATOR],
-        publisher=simulated_account(scenario.seed, "publisher", 0),
+        publisher=accounts[PUBLISHER],
         edge_servers=tuple(accounts[edge_server_peer(EdgeServerId(i))] for i in range(scenario.radio.rsus)),
         vehicles=tuple(accounts[vehicle_peer(VehicleId(i))].address for i in range(scenario.fleet.vehicles)),
     )
@@ -73,6 +77,27 @@ def sealing_budget(scenario: Scenario, method: Method) -> Tokens:
     """What the publisher puts aside for local blocks: the reward of every block of the task."""
     blocks = scenario.task.rounds * scenario.radio.rsus
     return Tokens(blocks * committee_rules(scenario, method).reward)
+
+
+def task_terms(scenario: Scenario, method: Method, chain: TaskChain, now: Instant) -> TaskTerms:
+    """What the publisher of a scenario wants, and what it pays into escrow and the budget of local blocks."""
+    at = chain.ledger.contracts.addresses
+    return TaskTerms(
+        content=write_description(scenario),
+        vehicles=scenario.round.participants,
+        samples=scenario.partition.samples,
+        cycles=round(scenario.compute.cycles_per_sample),
+        deadline=Instant(now + seconds(scenario.task.answer_s)),
+        payments=(
+            (at["Escrow"], Tokens(to_ppm(scenario.task.escrow_tokens))),
+            (at["Sealing"], sealing_budget(scenario, method)),
+        ),
+    )
+
+
+def purse_of(scenario: Scenario, method: Method) -> Tokens:
+    """What the publisher needs for all of it."""
+    return Tokens(to_ppm(scenario.task.escrow_tokens) + sealing_budget(scenario, method))
 
 
 def stake_of(scenario: Scenario) -> Stake:
@@ -157,6 +182,7 @@ def task_rules(
         task=chain.task,
         registry=chain.registry,
         coordinator=chain.ledger.contracts.operator,
+        publisher=chain.publisher,
         pseudonym_rounds=trust.pseudonym_rounds,
         samples=sample_counts(scenario),
         edge_servers=scenario.radio.rsus,

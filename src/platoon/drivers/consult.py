@@ -5,6 +5,7 @@ from typing import Any
 from platoon.ledger.task_chain import TaskChain
 from platoon.protocol.effects import (
     Accounts,
+    Answered,
     ConductOf,
     EscrowLeft,
     LocalGround,
@@ -21,6 +22,8 @@ def consult(chain: TaskChain, question: Question) -> Any:  # noqa: PLR0911 (one 
     match question:
         case Accounts():
             return chain.vehicles
+        case Answered():
+            return chain.answered()
         case Reputations():
             return chain.reputations()
         case Verdicts(round=number):

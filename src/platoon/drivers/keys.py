@@ -8,19 +8,20 @@ from collections.abc import Sequence
 
 from platoon.ledger.task_chain import Receipt, TaskChain
 from platoon.nouns import VehicleId
-from platoon.protocol.effects import ChangePseudonym, Seal, SignBlock, SignUpdate, Unseal
+from platoon.protocol.effects import ChangePseudonym, Seal, SignAgreement, SignBlock, SignUpdate, Unseal
 from platoon.protocol.messages import Peer, vehicle_peer
+from platoon.records.agreements import sign_agreement
 from platoon.records.identity import sign_rotation
 from platoon.records.sealed import seal, unseal
 from platoon.records.signing import Account, sign_update, simulated_account
 
 
-def use_key(
+def use_key(  # noqa: PLR0911 (one line a kind)
     seed: int,
     accounts: dict[Peer, Account],
     chain: TaskChain,
     actor: Peer,
-    effect: SignUpdate | SignBlock | Seal | Unseal | ChangePseudonym,
+    effect: SignUpdate | SignBlock | SignAgreement | Seal | Unseal | ChangePseudonym,
 ) -> object:
     """Carry out an effect that needs the actor's private key; what the answer is, the effect's docstring says."""
     mine = accounts[actor]
@@ -29,6 +30,8 @@ def use_key(
             return sign_update(mine, chain.task, round=number, digest=digest, samples=samples)
         case SignBlock(block=block):
             return mine.sign(block.digest)
+        case SignAgreement(agreement=agreement):
+            return sign_agreement(mine, chain.registry, agreement)
         case Seal(task=task, round=number, receivers=receivers, contents=contents):
             return tuple(
                 seal(mine, accounts[receiver].public_key, task=task, round=number, content=content)

@@ -20,6 +20,7 @@ from platoon.learning.aggregation import merge
 from platoon.learning.similarity import compute_cosines
 from platoon.ledger.task_chain import TaskChain
 from platoon.nouns import (
+    MILLION,
     Bools,
     Digest,
     Duration,
@@ -47,31 +48,41 @@ from platoon.protocol.effects import (
     Score,
     Seal,
     Sign,
+    SignAgreement,
     SignBlock,
     SignUpdate,
+    Stock,
     Submit,
     Submitted,
+    TakeStock,
     Train,
     Trained,
     Unseal,
 )
 from platoon.protocol.messages import (
+    AnswerRequest,
     Message,
     Peer,
     RenewReply,
     RenewRequest,
+    ResponseReply,
     SealReply,
     TrainRequest,
     TransactionReply,
     UpdateReply,
+    edge_server_peer,
+    vehicle_peer,
 )
 from platoon.protocol.round_records import RoundRecord
 from platoon.protocol.task_rules import TaskState
+from platoon.records.agreements import Opinion
 from platoon.records.signing import Account
 from platoon.rng import stream
 from platoon.twin.company import Company
 
 _PATIENCE = seconds(60.0)
+Damageable = TrainRequest | RenewRequest | RenewReply | AnswerRequest | ResponseReply
+"""What a network that damages messages damages."""
 PARAMETERS = 16
 """Length of the toy model."""
 
@@ -159,7 +170,9 @@ class LossyCarrier:
                 answer = consult(parts.chain, question)
             case Sign(call=call, ahead=ahead):
                 answer = parts.chain.sign(parts.accounts[actor], call, ahead=ahead)
-            case SignUpdate() | SignBlock() | Seal() | Unseal() | ChangePseudonym():
+            case TakeStock(vehicle=vehicle):
+                answer = self._take_stock(vehicle)
+            case SignUpdate() | SignBlock() | SignAgreement() | Seal() | Unseal() | ChangePseudonym():
                 answer = use_key(parts.seed, parts.accounts, parts.chain, actor, effect)
             case Companions(vehicles=vehicles):
                 answer = self._accompany(vehicles)
@@ -176,6 +189,21 @@ class LossyCarrier:
             case _:
                 raise TypeError(f"{type(effect).__name__} is not for a carrier")
         return Done(actor=actor, answer=answer, at=now)
+
+    def _take_stock(self, vehicle: VehicleId) -> Stock:
+        """What a toy vehicle has, and what its dice say of two edge servers and of the vehicle after it."""
+        parts, dice = self._parts, stream(self._parts.seed, "toy opinions", vehicle)
+        others = [edge_server_peer(EdgeServerId(i)) for i in range(min(2, parts.chain.edge_servers))]
+        others.append(vehicle_peer(VehicleId((vehicle + 1) % len(parts.samples))))
+        subjects = sorted({parts.accounts[other].address for other in others})
+        opinions = [
+            Opinion(subject=subject, reputation=int(dice.integers(MILLION + 1)))
+            for subject in subjects
+            if subject != parts.accounts[vehicle_peer(vehicle)].address
+        ]
+        return Stock(
+            clock=2 * 10**9, samples=int(parts.samples[vehicle]), rate=10**7, opinions=tuple(opinions)
+        )
 
     def work(self, asked: Sequence[Asked], now: Instant) -> Sequence[Done]:
         """Carry out training, scoring and aggregation."""
@@ -246,9 +274,7 @@ class LossyCarrier:
         dice = stream(network.seed, "network", self._sent)
         if dice.random() < network.drop:
             return ()
-        if dice.random() < network.change and isinstance(
-            message.body, TrainRequest | RenewRequest | RenewReply
-        ):
+        if dice.random() < network.change and isinstance(message.body, Damageable):
             message = replace(message, body=change_byte(message.body, dice))
         copies = 2 if dice.random() < network.repeat else 1
         delays = dice.integers(0, network.delay + 1, size=copies)
@@ -257,7 +283,7 @@ class LossyCarrier:
     def _spoil(self, message: Message) -> tuple[Message, Duration] | None:
         """What its sender's faults make of a message: nothing, or another one, or a late one."""
         faults, sender, body = self._parts.faults, message.sender, message.body
-        if body.round < faults.since or sender.role == "coordinator":
+        if body.round < faults.since or sender.role in ("coordinator", "publisher"):
             return message, Duration(0)
         if sender.role == "vehicle":
             return None if VehicleId(sender.number) in faults.gone else (message, Duration(0))
@@ -274,13 +300,21 @@ class LossyCarrier:
         return limit, ()
 
 
-def change_byte(
-    body: TrainRequest | RenewRequest | RenewReply, dice: np.random.Generator
-) -> TrainRequest | RenewRequest | RenewReply:
-    """The message with one byte of its packet changed."""
-    packet = bytearray(body.packet)
-    packet[int(dice.integers(len(packet)))] ^= int(dice.integers(1, 256))
-    return replace(body, packet=bytes(packet))
+def change_byte(body: Damageable, dice: np.random.Generator) -> Damageable:
+    """The message with one byte of its packet, its description or its signature changed."""
+    match body:
+        case AnswerRequest(offer=offer):
+            return replace(body, offer=replace(offer, content=_spoil_byte(offer.content, dice)))
+        case ResponseReply(signed=signed):
+            return replace(body, signed=replace(signed, signature=_spoil_byte(signed.signature, dice)))
+        case _:
+            return replace(body, packet=_spoil_byte(body.packet, dice))
+
+
+def _spoil_byte(data: bytes, dice: np.random.Generator) -> bytes:
+    spoilt = bytearray(data)
+    spoilt[int(dice.integers(len(spoilt)))] ^= int(dice.integers(1, 256))
+    return bytes(spoilt)
 
 
 def toy_update(seed: int, round_number: int, vehicle: VehicleId) -> FixedPoint:

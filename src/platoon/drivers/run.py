@@ -22,12 +22,13 @@ from platoon.drivers.assembly import (
     contract_rules,
     ledger_summary,
     participants,
+    purse_of,
     sample_counts,
-    sealing_budget,
     selector_name,
     simulated_accounts,
     stake_of,
     task_rules,
+    task_terms,
 )
 from platoon.drivers.attesting import attest
 from platoon.drivers.checkpoint import checkpoint_name, load_checkpoint, save_checkpoint
@@ -48,6 +49,7 @@ from platoon.drivers.rows import (
 )
 from platoon.drivers.run_directory import RunDirectory, require_free
 from platoon.drivers.simulated import MEASURE_EVERY, Parts, SimulatedCarrier
+from platoon.drivers.stock import take_stocks
 from platoon.drivers.store import ModelStore
 from platoon.drivers.summary import Played, summarise
 from platoon.drivers.verify import verify_run
@@ -57,10 +59,12 @@ from platoon.learning.scores import resolve_score
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.history import show_task
 from platoon.ledger.task_chain import Connect, TaskChain
-from platoon.nouns import EdgeServerId, Instant, Tokens, VehicleId, to_ppm
+from platoon.nouns import Floats, Instant, to_ppm
 from platoon.protocol import peers
-from platoon.protocol.messages import edge_server_peer, vehicle_peer
+from platoon.protocol.agreeing import publisher
+from platoon.protocol.messages import PUBLISHER
 from platoon.protocol.methods import find_method
+from platoon.protocol.publish import publish
 from platoon.protocol.round_records import RoundRecord
 from platoon.protocol.task import play_task
 from platoon.protocol.task_rules import TaskState
@@ -227,7 +231,7 @@ class _Session:
     def begin(self) -> TaskState:
         """Start the chain, let the twin watch, and commit the start."""
         self._progress.step(self._scenario.method, "deploying contracts")
-        world, pool = self._machinery.world, self._machinery.pool
+        pool = self._machinery.pool
         with self._meter.measure("start"):
             model = self._store.put(pool.initial_model)
             judged = self._method.judged
@@ -237,25 +241,47 @@ class _Session:
                 participants=participants(self._scenario, self._accounts),
                 rules=contract_rules(self._scenario, self._method),
                 model=model,
-                escrow=Tokens(to_ppm(self._scenario.task.escrow_tokens)),
                 probes=[pool.probe_digest(i) for i in range(self._scenario.radio.rsus)] if judged else [],
                 stake=stake_of(self._scenario),
                 connect=self._machinery.connect,
                 committee=committee_rules(self._scenario, self._method),
-                sealing=sealing_budget(self._scenario, self._method),
+                purse=purse_of(self._scenario, self._method),
                 attested=attested_reputation(self._scenario),
                 flag_penalty=to_ppm(self._scenario.plausibility.penalty),
             )
-            for _ in range(OBSERVE_S):
-                world.advance(Instant(world.now + MEASURE_EVERY))
-                self._machinery.twin.observe(world.measure())
+            served = self._watch()
             if self._scenario.trust.newcomers == "hybrid":
                 self._admit_newcomers()
+            now = self._publish(served)
             nobody = np.full(self._scenario.fleet.vehicles, NEVER, dtype=np.int64)
-            state = TaskState(round=1, now=world.now, model=model, accuracy=None, last_chosen=nobody)
+            state = TaskState(round=1, now=now, model=model, accuracy=None, last_chosen=nobody)
             self._commit(state)
             self._write_map()
         return state
+
+    def _watch(self) -> Floats:
+        """Let the twin observe the traffic; (N, R) share of the seconds in which each RSU served each vehicle."""
+        world, fleet = self._machinery.world, np.arange(self._scenario.fleet.vehicles)
+        served = np.zeros((len(fleet), self._scenario.radio.rsus))
+        for _ in range(OBSERVE_S):
+            world.advance(Instant(world.now + MEASURE_EVERY))
+            self._machinery.twin.observe(world.measure())
+            serving = world.serving()
+            served[fleet[serving >= 0], serving[serving >= 0]] += 1.0 / OBSERVE_S
+        return served
+
+    def _publish(self, served: Floats) -> Instant:
+        """The task's request, its responses and the first payments; all of it counts as the start."""
+        self._progress.step(self._scenario.method, "publishing the task")
+        world, samples = self._machinery.world, sample_counts(self._scenario)
+        rules = task_rules(self._scenario, self._method, self.chain)
+        terms = task_terms(self._scenario, self._method, self.chain, world.now)
+        parts = self._parts()
+        parts.meter = Meter()  # what it measures is within what is measured around it
+        parts.stocks = take_stocks(world, self._accounts, samples, served)
+        actors = peers.everybody(rules, self.chain.calls) | {PUBLISHER: publisher(rules, terms)}
+        carrier = SimulatedCarrier(parts, world.now)
+        return EventLoop(carrier, actors, world.now).run(publish(rules, world.now))
 
     def _admit_newcomers(self) -> None:
         """Every vehicle in service is attested; who passes starts above the others (eq. 13)."""
@@ -288,13 +314,7 @@ class _Session:
     def play(self, state: TaskState) -> dict[str, Any]:
         """Play to the end and write the tables and the summary."""
         rules = task_rules(self._scenario, self._method, self.chain)
-        actors = {
-            vehicle_peer(VehicleId(i)): peers.vehicle(VehicleId(i), rules, self.chain.plausibility)
-            for i in range(self._scenario.fleet.vehicles)
-        } | {
-            edge_server_peer(EdgeServerId(i)): peers.edge_server(EdgeServerId(i), rules, self.chain.calls)
-            for i in range(self._scenario.radio.rsus)
-        }
+        actors = peers.everybody(rules, self.chain.calls)
         carrier = SimulatedCarrier(self._parts(), state.now)
         reason, final = EventLoop(carrier, actors, state.now).run(play_task(rules, state))
         summary = self._finish(reason, final)

@@ -4,7 +4,8 @@ simulated clock.
 Who takes how long (DTB-FL 6.1.2): the model reaches a vehicle ``round.distribution_s`` after it was sent; the
 vehicle computes and uploads in ``World`` at its true speed and rate; what committees seal travels over the links of
 ``World``; every block costs a share of ``round.chain_s``; an edge server aggregates in ``round.aggregation_s``.
-Methods without a chain pay no time for the ledger, which then only keeps the books.
+Methods without a chain pay no time for the ledger, which then only keeps the books. What is said and recorded
+before the first round takes no time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,15 +55,18 @@ from platoon.protocol.effects import (
     Score,
     Seal,
     Sign,
+    SignAgreement,
     SignBlock,
     SignUpdate,
+    Stock,
     Submit,
     Submitted,
+    TakeStock,
     Train,
     Trained,
     Unseal,
 )
-from platoon.protocol.messages import Message, Peer, SealReply, SealRequest, TrainRequest, UpdateReply
+from platoon.protocol.messages import SETUP, Message, Peer, SealReply, SealRequest, TrainRequest, UpdateReply
 from platoon.records.signing import Account
 from platoon.scenario import Scenario
 from platoon.twin.finish import Job
@@ -98,6 +102,8 @@ class Parts:
     commit: Callable[[Any, Any, Truth, Times], None]
     """Makes a round durable: state, record, truth, times."""
     meter: Meter = field(default_factory=Meter)
+    stocks: Mapping[VehicleId, Stock] = field(default_factory=dict)
+    """What each vehicle answers a task's request with."""
 
 
 class SimulatedCarrier:
@@ -145,7 +151,9 @@ class SimulatedCarrier:
                     answer = self._parts.chain.sign(
                         self._parts.accounts[actor], effect.call, ahead=effect.ahead
                     )
-            case SignUpdate() | SignBlock() | Seal() | Unseal() | ChangePseudonym():
+            case TakeStock(vehicle=vehicle):
+                answer = self._parts.stocks[vehicle]
+            case SignUpdate() | SignBlock() | SignAgreement() | Seal() | Unseal() | ChangePseudonym():
                 with self._parts.meter.measure("ledger"):
                     parts = self._parts
                     answer = use_key(parts.scenario.seed, parts.accounts, parts.chain, actor, effect)
@@ -168,7 +176,8 @@ class SimulatedCarrier:
         with parts.meter.measure("ledger"):
             receipts = parts.chain.submit(effect.transactions, round=effect.round, at=now)
             follow_pseudonyms(parts.scenario.seed, parts.accounts, parts.chain, receipts)
-        cost = seconds(parts.scenario.round.chain_s / BLOCKS_PER_ROUND) if parts.waits_for_chain else 0
+        is_waited_for = parts.waits_for_chain and effect.round != SETUP
+        cost = seconds(parts.scenario.round.chain_s / BLOCKS_PER_ROUND) if is_waited_for else 0
         self._chain_time += cost
         at = Instant(now + cost)
         return Done(actor=actor, answer=Submitted(receipts=receipts, at=at), at=at)

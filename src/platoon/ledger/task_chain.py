@@ -156,13 +156,18 @@ def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, thre
 
 
 def describe_scenario(scenario: Scenario) -> Digest:
-    """SHA-256 of everything in a scenario that a run depends on: not the number of workers, nor which engine keeps
-    the ledger and where, nor whether its own traffic was recorded and is replayed."""
+    """SHA-256 of a scenario's description."""
+    return compute_content_digest(write_description(scenario))
+
+
+def write_description(scenario: Scenario) -> bytes:
+    """Everything in a scenario that a run depends on, as JSON: not the number of workers, nor which engine keeps
+    the ledger and where, nor whether its own traffic was recorded and is replayed. What a publisher asks for."""
     engine = {"engine": True, "url": True, "deadline_s": True, "confirmations": True}
     described = scenario.model_dump(
         mode="json", exclude={"workers": True, "ledger": engine, "roads": {"replay": True}}
     )
-    return compute_content_digest(json.dumps(described, sort_keys=True).encode())
+    return json.dumps(described, sort_keys=True).encode()
 
 
 def compute_updates_digest(updates: Sequence[RecordedUpdate]) -> Digest:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from platoon.ledger.task_chain import Call, Receipt
 from platoon.nouns import Address, Digest, Duration, EdgeServerId, Instant, Outcomes, VehicleId
 from platoon.protocol.messages import Message, Peer
+from platoon.records.agreements import Agreement, Opinion
 from platoon.records.local_block import LocalBlock
 
 T = TypeVar("T")
@@ -105,6 +106,34 @@ class SignBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignAgreement:
+    """Sign a request, a response or an order of payment with the actor's own key (EIP-712). Answer: the signature,
+    65 bytes."""
+
+    agreement: Agreement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeStock:
+    """A vehicle looks at what it has, and at how others have dealt with it. Answer: ``Stock``."""
+
+    vehicle: VehicleId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stock:
+    """What a vehicle says of itself and of others: a claim, which nobody has to believe."""
+
+    clock: int
+    """Cycles per second."""
+    samples: int
+    rate: int
+    """Uplink, bit/s."""
+    opinions: tuple[Opinion, ...]
+    """Ascending by subject, at most ``MOST_OPINIONS``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
     """Encrypt contents to their receivers' keys and sign them with the actor's own. Answer: tuple of bytes.
 
@@ -169,6 +198,11 @@ class Accounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """Whether each vehicle has answered the task's request: (N,) bools."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
     """The recorded updates of a round and, once judged, their verdicts:
     tuple of ``platoon.ledger.task_chain.RecordedUpdate`` in the contract's order."""
@@ -208,7 +242,17 @@ class OpenCases:
     """Clusters that are flagged or under appeal: tuple of ``platoon.ledger.plausibility.Case``, by number."""
 
 
-Question = Accounts | OpenCases | Reputations | Verdicts | EscrowLeft | ModelDigest | LocalGround | ConductOf
+Question = (
+    Accounts
+    | Answered
+    | OpenCases
+    | Reputations
+    | Verdicts
+    | EscrowLeft
+    | ModelDigest
+    | LocalGround
+    | ConductOf
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +342,8 @@ Effect = (
     | Sign
     | SignUpdate
     | SignBlock
+    | SignAgreement
+    | TakeStock
     | Seal
     | Unseal
     | ChangePseudonym

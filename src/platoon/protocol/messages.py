@@ -4,20 +4,24 @@ is recognised; every reply is signed by its sender or is a signed transaction.""
 from dataclasses import dataclass
 from typing import Literal
 
-from platoon.nouns import Address, EdgeServerId, Instant, SignedUpdate, VehicleId
+from platoon.nouns import Address, Digest, EdgeServerId, Instant, SignedUpdate, VehicleId
+from platoon.records.agreements import Payment, Signed, TaskRequest, TaskResponse
 from platoon.records.identity import Rotation
 from platoon.records.local_block import LocalBlock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Peer:
-    """One party: the coordinator of the task, an edge server, or a vehicle."""
+    """One party: the coordinator of the task, its publisher, an edge server, or a vehicle."""
 
-    role: Literal["coordinator", "edge server", "vehicle"]
+    role: Literal["coordinator", "publisher", "edge server", "vehicle"]
     number: int
 
 
 COORDINATOR = Peer(role="coordinator", number=0)
+PUBLISHER = Peer(role="publisher", number=0)
+SETUP = 0
+"""The round of what is said before the first one."""
 
 
 def edge_server_peer(edge_server: EdgeServerId) -> Peer:
@@ -28,6 +32,93 @@ def edge_server_peer(edge_server: EdgeServerId) -> Peer:
 def vehicle_peer(vehicle: VehicleId) -> Peer:
     """The vehicle as a party."""
     return Peer(role="vehicle", number=vehicle)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A publisher's request, and the description whose digest it carries."""
+
+    signed: Signed[TaskRequest]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferRequest:
+    """To the publisher: say what you want learned."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferReply:
+    """A publisher's offer."""
+
+    round: int
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishRequest:
+    """Bring this offer to the task's chain."""
+
+    round: int
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinRequest:
+    """Serve this task, if you find its offer in order."""
+
+    round: int
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRequest:
+    """To a vehicle: a task is offered; answer with what you have, and with what you think of others."""
+
+    round: int
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseReply:
+    """A vehicle's signed answer."""
+
+    round: int
+    signed: Signed[TaskResponse]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RespondRequest:
+    """Bring these answers of vehicles to the task's chain."""
+
+    round: int
+    responses: tuple[Signed[TaskResponse], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRequest:
+    """To the publisher: your task has who it needs; order its payments."""
+
+    round: int
+    request: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReply:
+    """A publisher's signed orders."""
+
+    round: int
+    orders: tuple[Signed[Payment], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayRequest:
+    """Bring these orders to the task's chain."""
+
+    round: int
+    orders: tuple[Signed[Payment], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +276,14 @@ class TransactionReply:
 
 
 Request = (
-    TrainRequest
+    OfferRequest
+    | PublishRequest
+    | JoinRequest
+    | AnswerRequest
+    | RespondRequest
+    | OrderRequest
+    | PayRequest
+    | TrainRequest
     | SealRequest
     | RecordRequest
     | ScoreRequest
@@ -197,7 +295,16 @@ Request = (
     | AppealRequest
     | ReviewRequest
 )
-Reply = UpdateReply | SealReply | TransactionReply | RenewReply | RefusalReply
+Reply = (
+    OfferReply
+    | ResponseReply
+    | OrderReply
+    | UpdateReply
+    | SealReply
+    | TransactionReply
+    | RenewReply
+    | RefusalReply
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

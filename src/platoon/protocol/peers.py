@@ -6,10 +6,12 @@ gone. It takes what it needs from the chain, not from whoever asks.
 
 from typing import Never
 
+from platoon.ledger.agreement_calls import AgreementCalls
 from platoon.ledger.membership import Membership
 from platoon.ledger.plausibility import PlausibilityCalls
 from platoon.ledger.task_chain import Call, Calls, RecordedUpdate
 from platoon.nouns import Address, EdgeServerId, Instant, SignedUpdate, VehicleId, to_ppm
+from platoon.protocol.agreeing import SetupRequest, answer_offer, transact
 from platoon.protocol.appeals import appeal, review, suspect
 from platoon.protocol.effects import (
     Aggregate,
@@ -32,10 +34,12 @@ from platoon.protocol.effects import (
 from platoon.protocol.messages import (
     COORDINATOR,
     RENEW,
+    AnswerRequest,
     AppealRequest,
     JudgeRequest,
     MergeRequest,
     Message,
+    Peer,
     RecordRequest,
     RefusalReply,
     RenewReply,
@@ -60,6 +64,15 @@ from platoon.protocol.weights import merge_weights
 from platoon.records.sealed import TaskOrder
 
 
+def everybody(rules: TaskRules, calls: Calls) -> dict[Peer, Steps[Never]]:
+    """All vehicles and edge servers of a task."""
+    vehicles = [VehicleId(i) for i in range(len(rules.samples))]
+    servers = [EdgeServerId(i) for i in range(rules.edge_servers)]
+    appeals = PlausibilityCalls(contracts=calls.contracts)
+    parties = {vehicle_peer(i): vehicle(i, rules, appeals) for i in vehicles}
+    return parties | {edge_server_peer(i): edge_server(i, rules, calls) for i in servers}
+
+
 def vehicle(me: VehicleId, rules: TaskRules, calls: PlausibilityCalls | None = None) -> Steps[Never]:
     """A vehicle: obeys what the coordinator sealed to it, and says why it refuses what is anything else; seals
     local blocks that hold its update.
@@ -78,6 +91,10 @@ def vehicle(me: VehicleId, rules: TaskRules, calls: PlausibilityCalls | None = N
             continue
         if isinstance(request, AppealRequest) and calls is not None:
             yield from _appeal(me, calls, request)
+            continue
+        if isinstance(request, AnswerRequest):
+            response = yield from answer_offer(me, rules, request, received.at)
+            yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=response),))
             continue
         if not isinstance(request, TrainRequest | RenewRequest) or request.round < round_number:
             continue
@@ -157,7 +174,7 @@ def _seal(
     yield Send(messages=(Message(sender=vehicle_peer(me), receiver=COORDINATOR, body=sealed[key]),))
 
 
-_FOR_VEHICLES = TrainRequest | SealRequest | RenewRequest | AppealRequest
+_FOR_VEHICLES = TrainRequest | SealRequest | RenewRequest | AppealRequest | AnswerRequest
 
 
 def edge_server(me: EdgeServerId, rules: TaskRules, calls: Calls) -> Steps[Never]:
@@ -174,19 +191,26 @@ def edge_server(me: EdgeServerId, rules: TaskRules, calls: Calls) -> Steps[Never
         kind = type(request).__name__
         question = f"{kind} {request.case}" if isinstance(request, ReviewRequest) else kind
         if question not in answers:
-            signed = yield from _transact(me, rules, calls, request)
-            if not signed:
+            made = yield from _transact(me, rules, calls, request, received.at)
+            if not made:
                 continue
-            answers[question] = TransactionReply(
-                round=round_number, answers=kind, transaction=signed[0], further=tuple(signed[1:])
-            )
+            answers[question] = _reply(round_number, kind, made)
         reply = Message(sender=edge_server_peer(me), receiver=COORDINATOR, body=answers[question])
         yield Send(messages=(reply,))
 
 
+def _reply(round_number: int, kind: str, made: list[bytes] | str) -> TransactionReply | RefusalReply:
+    if isinstance(made, str):
+        return RefusalReply(round=round_number, reason=made)
+    first, *further = made
+    return TransactionReply(round=round_number, answers=kind, transaction=first, further=tuple(further))
+
+
 def _transact(  # noqa: PLR0911 (one line a request)
-    me: EdgeServerId, rules: TaskRules, calls: Calls, request: Request
-) -> Steps[list[bytes]]:
+    me: EdgeServerId, rules: TaskRules, calls: Calls, request: Request, at: Instant
+) -> Steps[list[bytes] | str]:
+    if isinstance(request, SetupRequest):
+        return (yield from transact(rules, AgreementCalls(contracts=calls.contracts), request, at))
     match request:
         case RecordRequest():
             return (yield from _record(me, rules, calls, request))

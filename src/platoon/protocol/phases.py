@@ -24,6 +24,7 @@ from platoon.nouns import (
 from platoon.protocol.checks import check_transaction, check_update
 from platoon.protocol.effects import (
     Accounts,
+    Answered,
     ConductOf,
     Consult,
     EscrowLeft,
@@ -76,15 +77,18 @@ from platoon.twin.terms import choose_with_terms
 
 
 def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
-    """Phase 1: the K vehicles of the whole fleet that the selector prefers, and whoever is on probation."""
+    """Phase 1: the K vehicles that the selector prefers among all that answered the task's request, and whoever is
+    on probation."""
     forecasts = yield Forecast(horizon=rules.deadline)
+    answered = yield Consult(question=Answered())
+    willing = replace(forecasts, known=forecasts.known & answered)
     truth = (yield Foretell(horizon=rules.deadline)) if rules.is_study else None
     reputations = yield Consult(question=Reputations())
     believed = reputations / MILLION
     chosen = choose_with_terms(
         rules.select,
         Candidates(
-            forecasts=forecasts,
+            forecasts=willing,
             reputation=believed,
             rho_min=rules.rho_min,
             count=rules.participants,
@@ -100,7 +104,7 @@ def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
             truth=truth,
         ),
     )
-    excluded = probationers(believed, rules.rho_min, state.last_chosen, rules.probation_slots, forecasts)
+    excluded = probationers(believed, rules.rho_min, state.last_chosen, rules.probation_slots, willing)
     return Cohort(
         round=state.round,
         model=state.model,
@@ -167,7 +171,7 @@ def record(rules: TaskRules, arrivals: Arrivals) -> Steps[Recorded]:
         by_server[EdgeServerId(reply.edge_server or 0)][vehicle] = reply.signed
     round_number = arrivals.cohort.round
     sealed, seals = yield from seal_blocks(rules, arrivals.now, round_number, by_server)
-    gathered, transactions = yield from _ask_edge_servers(
+    gathered, transactions = yield from ask_edge_servers(
         rules,
         sealed,
         {
@@ -191,7 +195,7 @@ def judge(rules: TaskRules, recorded: Recorded) -> Steps[Judged]:
     if rules.judged and recorded.updates:
         request = ScoreRequest(round=cohort.round)
         everybody = {EdgeServerId(i): request for i in range(rules.edge_servers)}
-        gathered, transactions = yield from _ask_edge_servers(rules, now, everybody)
+        gathered, transactions = yield from ask_edge_servers(rules, now, everybody)
         _require(len(transactions), compute_quorum(rules.edge_servers), rules, "scores")
         submitted = yield Submit(round=cohort.round, transactions=transactions)
         now = _later(gathered.now, submitted)
@@ -208,7 +212,7 @@ def merge(rules: TaskRules, judged: Judged) -> Steps[Merged]:
         return Merged(judged=judged, now=judged.now, model=cohort.model, weights={})
     request = MergeRequest(round=cohort.round)
     everybody = {EdgeServerId(i): request for i in range(rules.edge_servers)}
-    gathered, transactions = yield from _ask_edge_servers(rules, judged.now, everybody)
+    gathered, transactions = yield from ask_edge_servers(rules, judged.now, everybody)
     submitted = yield Submit(round=cohort.round, transactions=transactions)
     model = yield Consult(question=ModelDigest(round=cohort.round))
     if model is None:
@@ -306,7 +310,7 @@ def seal_all(
     return dict(zip(receivers, packets, strict=True))
 
 
-def _ask_edge_servers(
+def ask_edge_servers(
     rules: TaskRules, now: Instant, requests: Mapping[EdgeServerId, Request]
 ) -> Steps[tuple[Gathered, tuple[bytes, ...]]]:
     """Transactions of the edge servers that answered in time, in id order."""
@@ -337,9 +341,10 @@ def lead(rules: TaskRules, now: Instant, round_number: int, request: Request) ->
     or its transaction is refused."""
     refusal = "nobody answered"
     for server in leader_order(rules, round_number):
-        gathered, transactions = yield from _ask_edge_servers(rules, now, {server: request})
+        gathered, transactions = yield from ask_edge_servers(rules, now, {server: request})
         now = gathered.now
         if not transactions:
+            refusal = next(iter(gathered.refused.values()), refusal)
             continue
         submitted = yield Submit(round=round_number, transactions=transactions)
         now = _later(now, submitted)

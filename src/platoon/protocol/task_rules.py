@@ -24,6 +24,8 @@ class TaskRules:
     """Digest of its Registry's domain: what changes of pseudonym bind."""
     coordinator: Address
     """Whose task packets vehicles obey: the operator of the task chain."""
+    publisher: Address
+    """Whose task it is."""
     pseudonym_rounds: int
     """Rounds between changes of pseudonym; 0: never."""
     samples: Ints

@@ -36,7 +36,8 @@ class Processors:
     commercial: Bools
     """(N,) a commercial vehicle; a private one otherwise. The registration papers say so: the twin may know it."""
     claimed_hz: Floats
-    """(N,) the clock that vehicles say they have. The twin never sees it; attestations catch who boasts."""
+    """(N,) the clock that vehicles say they have, in their answers to a task's request too. The twin never sees it;
+    attestations catch who boasts."""
 
     def __init__(self, settings: Compute, vehicles: int, seed: int) -> None:
         self._settings, self._seed = settings, seed
