@@ -247,6 +247,30 @@ def test_dead_ends_are_left_out(tmp_path: Path) -> None:
         assert traffic.road_map.speed_limits.tolist() == [14.0] * 5
 
 
+def test_parts_that_do_not_connect_are_used_where_they_are_large(tmp_path: Path) -> None:
+    """Two towns side by side are both driven in; a small square of a tenth of their roads is left out."""
+    far = SQUARE.replace('"a"', '"p"').replace('"b"', '"q"').replace('"c"', '"r"').replace('"d"', '"s"')
+    far = re.sub(r'x="(\d+)"', lambda found: f'x="{int(found[1]) + 2000}"', far)
+    small = "".join(
+        f'<node id="{n}" x="{x}" y="{y}"/>' for n, x, y in [("x", 900, 0), ("y", 930, 0), ("z", 930, 30)]
+    )
+    rings = ring("a", "b", "c", "d") + ring("p", "q", "r", "s") + ring("x", "y", "z")
+    network = make_network(tmp_path, SQUARE + far + small, rings)
+    scenario = Scenario.from_table(
+        {
+            "roads": {"sumo_config": str(network), "warmup_s": 0},
+            "fleet": {"vehicles": 12},
+            "radio": {"rsus": 2},
+        }
+    )
+    with running(scenario, tmp_path / "scratch") as traffic:
+        east = drive(traffic, 60)[..., 0]
+        assert traffic.present.all()
+    assert ((east < 310.0) | (east > 1990.0)).all()
+    assert (east < 310.0).any()
+    assert (east > 1990.0).any()
+
+
 def test_a_scenario_with_its_own_traffic_is_joined_and_its_folder_left_alone(
     grid: Scenario, scratch: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Floating car data: what is written is read back, what cannot be is refused by line, a fleet takes its trips."""
 
+import copy
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
@@ -222,6 +223,17 @@ def test_restored_traces_go_on_bit_for_bit(tmp_path: Path) -> None:
         other.restore(tmp_path / "saved")
     with pytest.raises(UserError, match="cannot be read as a saved trace"):
         other.restore(tmp_path)
+
+
+def test_a_copy_has_the_same_future_and_disturbs_nobody(tmp_path: Path) -> None:
+    traffic = replay(tmp_path, [frame(float(s), {"a": north(8.0 * s)}) for s in range(20)])
+    for _ in range(5):
+        traffic.step()
+    other = copy.deepcopy(traffic)
+    assert other.road_map is traffic.road_map
+    for _ in range(4):
+        other.step()
+    assert (traffic.positions[0, 1], other.positions[0, 1]) == (LINE[1] + 40.0, LINE[1] + 72.0)
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,10 @@ class RoadMap:
             tree=cKDTree(samples),
         )
 
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "RoadMap":
+        """A map does not change: copies of what drives on it share it."""
+        return self
+
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Least x and y, largest x and y of the roads, metres."""

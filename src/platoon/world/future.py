@@ -37,17 +37,18 @@ def copy_traffic(traffic: Traffic, engine: str) -> Traffic:
     return copy.deepcopy(traffic)
 
 
-def tell_arrivals(traffic: Traffic, rate: Callable[[Floats], Floats], errand: Errand) -> Floats:
+def tell_arrivals(traffic: Traffic, rate: Callable[[Floats, Instant], Floats], errand: Errand) -> Floats:
     """(N,) seconds from now to each arrival, second by second; infinite where there is none in time.
 
-    ``traffic`` stands at the next whole second and is driven on; ``rate`` gives bit/s (N, R) at places (N, 2).
+    ``traffic`` stands at the next whole second and is driven on; ``rate`` gives bit/s (N, R) at places (N, 2) and
+    an instant.
     """
     arrival = np.full(len(errand.computed), np.inf)
     left = np.full(len(errand.computed), errand.bits)
     begin = errand.now
     while begin < errand.until:
         end = Instant(min((begin // SECOND + 1) * SECOND, errand.until))
-        fast = np.where(traffic.present, rate(traffic.positions).max(axis=1), 0.0)
+        fast = np.where(traffic.present, rate(traffic.positions, begin).max(axis=1), 0.0)
         begun = np.maximum(begin, errand.computed)
         sent = fast * np.clip(end - begun, 0, None) / SECOND
         done = np.isinf(arrival) & (sent >= left)

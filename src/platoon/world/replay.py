@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -100,6 +100,16 @@ class ReplayTraffic:
     def close(self) -> None:
         """Let go of the file."""
         self._seconds.close()
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "ReplayTraffic":
+        """Another reader of the same trace, at the same second."""
+        other = ReplayTraffic.__new__(ReplayTraffic)
+        other.road_map, other._trace = self.road_map, self._trace
+        other._repeat, other._vehicles = self._repeat, self._vehicles
+        other._begin()
+        while other._second < self._second:
+            other.step()
+        return other
 
     def _begin(self) -> None:
         self._seats = Seats(self._vehicles)

@@ -173,12 +173,13 @@ class World:
             bits=bits * sharers,
             until=Instant(self.now + horizon),
         )
-        return tell_arrivals(
-            copy_traffic(self._traffic, self._scenario.roads.engine), self._usable_rate, errand
-        )
+        roads = self._scenario.roads
+        engine = roads.engine if roads.replay is None else "trace"
+        return tell_arrivals(copy_traffic(self._traffic, engine), self._usable_rate, errand)
 
-    def _usable_rate(self, places: Floats) -> Floats:
-        """(N, R) bit/s with the whole band at these places; 0 where an RSU cannot serve."""
+    def _usable_rate(self, places: Floats, at: Instant) -> Floats:
+        """(N, R) bit/s with the whole band at these places at an instant; 0 where an RSU cannot serve."""
+        self.channel.at = at
         snr = self.channel.snr_db(places)
         return np.where(self.channel.serviceable(places, snr), self.channel.rate(snr), 0.0)
 
