@@ -352,9 +352,7 @@ class Twin(Section):
     position_switch_s: float = Field(
         0.0, ge=0, description="horizon up to which the filter's forecast is used, then particles, seconds"
     )
-    particles: int = Field(
-        16, ge=4, le=256, description="per vehicle that reaches a junction within the horizon"
-    )
+    particles: int = Field(8, ge=2, le=256, description="paths that stand for the future of a vehicle")
     utility_balance: Share = Field(0.5, description="alpha of eq. 10: link against compute")
     attestation_cycles: Positive = Field(5e8, description="C_test; far above the round trip, cycles")
     attestation_deadline_s: Positive = Field(1.0, description="an answer later than this fails, seconds")

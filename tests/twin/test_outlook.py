@@ -34,8 +34,6 @@ def service(snr, support=0):
 
 def ask(moments=1, nodes=2, vehicles=3):
     places = Places(
-        mean=np.zeros((moments, vehicles, 2)),
-        spread=np.ones((moments, vehicles)),
         nodes=np.zeros((moments, nodes, vehicles, 2)),
         rows=np.zeros((moments, nodes, vehicles), dtype=np.int64),
         weights=np.full((nodes, vehicles), 1 / nodes),

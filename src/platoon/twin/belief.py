@@ -44,6 +44,16 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Residuals:
+    """What one look at M vehicles says of the places where they were."""
+
+    rows: Ints
+    """(M,) road samples."""
+    residual_db: Floats
+    """(M, R) SNR beyond the prior; NaN where not heard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Announced:
     """The last finish forecast, kept until the round's outcomes are known. Rows are vehicles (N)."""
 
@@ -73,7 +83,7 @@ class Belief:
     now: Sight
     anchor: Sight
     """The fleet when links were last studied."""
-    unstudied: tuple[Sight, ...]
+    unstudied: tuple[Residuals, ...]
     """Measured since; the residual map does not hold them yet."""
     announced: Announced
     experience: Experience

@@ -72,16 +72,24 @@ def rate_of(scene: Scene, snr_db: Floats) -> Floats:
 
 def find_best_heard(scene: Scene, now: Sight) -> Floats:
     """(N,) best SNR measured now within the service radius, dB, however low; NaN where none is."""
-    snr = np.where(scene.in_service[now.rows] & np.isfinite(now.snr_db), now.snr_db, -np.inf).max(axis=1)
-    return np.where(np.isfinite(snr), snr, np.nan)
+    who = np.flatnonzero(now.heard)
+    snr = np.where(scene.in_service[now.rows[who]] & np.isfinite(now.snr_db[who]), now.snr_db[who], -np.inf)
+    best = np.full(len(now.heard), np.nan)
+    largest = snr.max(axis=1)
+    best[who] = np.where(np.isfinite(largest), largest, np.nan)
+    return best
 
 
 def find_best_measured(scene: Scene, now: Sight) -> tuple[Floats, Ints]:
     """Best SNR measured now within the service radius, dB (N,), and its RSU (N,); -inf and -1 where none serves."""
-    snr = np.where(scene.in_service[now.rows] & np.isfinite(now.snr_db), now.snr_db, -np.inf)
-    best = snr.max(axis=1)
-    serves = now.heard & (best >= MINIMUM_SNR_DB)
-    return np.where(serves, best, -np.inf), np.where(serves, snr.argmax(axis=1), -1)
+    best, rsu = np.full(len(now.heard), -np.inf), np.full(len(now.heard), -1)
+    who = np.flatnonzero(now.heard)
+    snr = np.where(scene.in_service[now.rows[who]] & np.isfinite(now.snr_db[who]), now.snr_db[who], -np.inf)
+    column = snr.argmax(axis=1)
+    largest = snr[np.arange(len(who)), column]
+    serves = largest >= MINIMUM_SNR_DB
+    best[who[serves]], rsu[who[serves]] = largest[serves], column[serves]
+    return best, rsu
 
 
 def find_measured_rate(scene: Scene, now: Sight) -> tuple[Floats, Ints]:

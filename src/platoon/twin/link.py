@@ -15,6 +15,7 @@ accuracy is bounded by the position forecast, which ``finish`` therefore carries
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import ndtri
 
 from platoon.nouns import Bools, Floats, Ints
@@ -83,8 +84,10 @@ class Scene:
         self.serving: Ints = _find_serving(self.in_service)
         """(S, C) the RSUs in service range of each sample; padded with R, which stands for none."""
         away, self.neighbours = _find_neighbours(road_map)
-        self.nearness: Floats = np.exp(-away / DECORRELATION_M)
-        """(k, S) weight of each neighbour's residual."""
+        ends = np.arange(len(points) + 1) * len(away)
+        nearness = np.exp(-away / DECORRELATION_M)
+        self.kernel = csr_array((nearness.T.ravel(), self.neighbours.T.ravel(), ends))
+        """(S, S) weight of each neighbour's residual."""
         self._rates = _tabulate_rates(self.bandwidth_hz, self.law)
 
     def expect_rate(self, snr_db: Floats, sigma_db: Floats) -> Floats:
@@ -167,11 +170,14 @@ def start_blend() -> Blend:
 def learn_map(residuals: ResidualMap, scene: Scene, rows: Ints, residual: Floats) -> ResidualMap:
     """The map after residuals (M, R), dB, measured at road samples ``rows`` (M,); NaN where there is none."""
     total, visits = residuals.total.copy(), residuals.visits.copy()
-    measured = np.isfinite(residual)
-    np.add.at(total, rows, np.where(measured, residual, 0.0))
-    np.add.at(visits, rows, measured.astype(np.float64))
     touched = np.zeros(len(total), dtype=bool)
     touched[rows] = True
+    measured = np.isfinite(residual)
+    cell = (np.cumsum(touched) - 1)[rows][:, None] * total.shape[1] + np.arange(total.shape[1])
+    for table, value in ((total, residual), (visits, np.ones_like(residual))):
+        size = int(touched.sum()) * total.shape[1]
+        added = np.bincount(cell[measured], weights=value[measured], minlength=size)
+        table[touched] += added.reshape(-1, total.shape[1])
     around = np.flatnonzero(touched[scene.neighbours].any(axis=0))
     mean, support = residuals.mean.copy(), residuals.support.copy()
     mean[around], support[around] = _smooth(scene, total, visits, around)
@@ -219,7 +225,10 @@ def forecast_best(
     told by map and present deviations nearby, and by the map alone beyond ``NEARBY_M``, where deviations are
     nearly forgotten: most nodes lie there, and then cost one look-up each.
     """
-    around = _survey(scene, links.residuals)
+    asked = np.zeros(len(scene.prior), dtype=bool)
+    asked[rows.ravel()] = True
+    around = _survey(scene, links.residuals, np.flatnonzero(asked))
+    rows = (np.cumsum(asked) - 1)[rows]
     present = np.nan_to_num(np.concatenate([deviation, np.zeros((len(deviation), 1))], axis=1))
     weight, sigma = carry_tables(links.blend)
     distance = find_distance_bin(moved_m)
@@ -239,7 +248,7 @@ def forecast_best(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Survey:
-    """What is believed of the RSUs in service range (C) of every road sample (S)."""
+    """What is believed of the RSUs in service range (C) of road samples (S)."""
 
     rsu: Ints
     """(S, C) R where there is none."""
@@ -251,15 +260,15 @@ class _Survey:
     """(S,) column of the largest level."""
 
 
-def _survey(scene: Scene, residuals: ResidualMap) -> _Survey:
-    rsu = scene.serving
+def _survey(scene: Scene, residuals: ResidualMap, rows: Ints) -> _Survey:
+    """Of the road samples ``rows`` (S,)."""
+    rsu, place = scene.serving[rows], rows[:, None]
     there = np.minimum(rsu, scene.prior.shape[1] - 1)
-    rows = np.arange(len(rsu))[:, None]
     level = np.where(
-        rsu < scene.prior.shape[1], scene.prior[rows, there] + residuals.mean[rows, there], -np.inf
+        rsu < scene.prior.shape[1], scene.prior[place, there] + residuals.mean[place, there], -np.inf
     )
-    support = (residuals.support[rows, there][..., None] > SUPPORT_BINS).sum(axis=-1)
-    kind = support * 2 + ~scene.in_sight[rows, there]
+    support = (residuals.support[place, there][..., None] > SUPPORT_BINS).sum(axis=-1)
+    kind = support * 2 + ~scene.in_sight[place, there]
     return _Survey(rsu=rsu, level=level, kind=kind, best=level.argmax(axis=1))
 
 
@@ -283,12 +292,17 @@ def _smooth(scene: Scene, total: Floats, visits: Floats, rows: Ints) -> tuple[Fl
     Each neighbour counts exp(-d/``DECORRELATION_M``) times a saturating number of its visits; the mean is drawn
     to 0 dB by ``MAP_SHRINKAGE``, as kriging with a nugget would.
     """
-    near = scene.neighbours[:, rows]
-    count = visits[near]
-    weight = scene.nearness[:, rows, None] * count / (count + 0.5)
-    summed = weight.sum(axis=0) + MAP_SHRINKAGE
-    mean = (weight * total[near] / np.maximum(count, 1.0)).sum(axis=0) / summed
-    return mean, 1.0 - MAP_SHRINKAGE / summed
+    used = np.zeros(len(total), dtype=bool)
+    used[scene.neighbours[:, rows].ravel()] = True
+    count = visits[used]
+    weight = count / (count + 0.5)
+    rsus = total.shape[1]
+    table = np.zeros((len(total), 2 * rsus))
+    table[used, :rsus] = weight
+    table[used, rsus:] = weight * total[used] / np.maximum(count, 1.0)
+    read = scene.kernel[rows] @ table
+    summed = read[:, :rsus] + MAP_SHRINKAGE
+    return read[:, rsus:] / summed, 1.0 - MAP_SHRINKAGE / summed
 
 
 def _find_neighbours(road_map: RoadMap) -> tuple[Floats, Ints]:

@@ -17,6 +17,8 @@ HEADING_SPEED = 1.5
 """m/s below which the filter's velocity says nothing about the direction of driving."""
 LOST_M = 30.0
 """A vehicle that is so far from its road and all successors is looked for anew."""
+NEAR_END_M = 15.0
+"""So near to the end of its road, or off it, a vehicle may already be on the next."""
 HYSTERESIS_M = 3.0
 """So much better must a successor fit before the vehicle is on it."""
 WRONG_WAY_SPEED = 4.0
@@ -135,12 +137,19 @@ def start_matches(vehicles: int) -> Matches:
 
 
 def take(matches: Matches, who: Ints) -> Matches:
-    """The vehicles ``who`` (M,) alone."""
-    return Matches(**{name: getattr(matches, name)[who] for name in Matches.__dataclass_fields__})
+    """The vehicles ``who`` (M,), ascending, alone."""
+    return matches if len(who) == len(matches.edge) else take_rows(matches, who)
+
+
+def take_rows(matches: Matches, rows: Ints) -> Matches:
+    """The vehicles ``rows`` (M,) alone, in that order."""
+    return Matches(**{name: getattr(matches, name)[rows] for name in Matches.__dataclass_fields__})
 
 
 def put(matches: Matches, who: Ints, own: Matches) -> Matches:
-    """``matches`` with the rows ``who`` (M,) replaced."""
+    """``matches`` with the rows ``who`` (M,), ascending, replaced."""
+    if len(who) == len(matches.edge):
+        return own
     columns = {name: getattr(matches, name).copy() for name in Matches.__dataclass_fields__}
     for name, column in columns.items():
         column[who] = getattr(own, name)
@@ -199,22 +208,30 @@ def _free_seconds(ways: Ways, before: Matches, pace: Floats) -> Floats:
 
 def _choose(ways: Ways, before: Matches, seen: Seen) -> tuple[Ints, Floats, Bools]:
     """Road (0) or successor (1 to S) that fits best, offset on it, and whether none does: (M,) each."""
-    known = before.edge >= 0
     own = np.maximum(before.edge, 0)
-    after = ways.follow[own]
-    candidates = np.concatenate([own[:, None], np.maximum(after, 0)], axis=1)
     guess = before.offset + before.speed * (seen.at - before.at) / SECOND
-    onward = (guess - ways.length[own])[:, None] - ways.gap[own]
-    guesses = np.concatenate([guess[:, None], onward], axis=1)
-    offset, left = ways.project(candidates, guesses, seen.position[:, None])
-    outside = np.maximum(np.maximum(-offset, offset - ways.length[candidates]), 0.0)
-    apart = np.hypot(left, outside)
-    apart[:, 1:] += np.where((after >= 0) & (offset[:, 1:] > 0.0), HYSTERESIS_M, np.inf)
-    choice = apart.argmin(axis=1)
-    rows = np.arange(len(choice))
-    chosen, offset = candidates[rows, choice], offset[rows, choice]
+    offset, left = ways.project(own, guess, seen.position)
+    best = np.hypot(left, _outside(offset, ways.length[own]))
+    choice, chosen = np.zeros(len(own), dtype=np.int64), own.copy()
+    # Only who is about to leave its road, or seems off it, can be on one that follows.
+    rows = np.flatnonzero((offset > ways.length[own] - NEAR_END_M) | (best > NEAR_END_M))
+    after = ways.follow[own[rows]]
+    onward = (guess - ways.length[own])[rows, None] - ways.gap[own[rows]]
+    ahead, aside = ways.project(np.maximum(after, 0), onward, seen.position[rows, None])
+    apart = np.hypot(aside, _outside(ahead, ways.length[after]))
+    apart += np.where((after >= 0) & (ahead > 0.0), HYSTERESIS_M, np.inf)
+    slot, each = apart.argmin(axis=1), np.arange(len(rows))
+    better = apart[each, slot] < best[rows]
+    moved, slot, each = rows[better], slot[better], each[better]
+    choice[moved], chosen[moved] = slot + 1, after[each, slot]
+    offset[moved], best[moved] = ahead[each, slot], apart[each, slot]
     against = (seen.velocity * _direction(ways, chosen, offset)).sum(axis=1) < -WRONG_WAY_SPEED
-    return choice, offset, ~known | against | (apart[rows, choice] > LOST_M)
+    return choice, offset, (before.edge < 0) | against | (best > LOST_M)
+
+
+def _outside(offset: Floats, length: Floats) -> Floats:
+    """Metres before the start or beyond the end of a road; 0 on it."""
+    return np.asarray(np.maximum(np.maximum(-offset, offset - length), 0.0))
 
 
 def _look_anew(ways: Ways, seen: Seen, lost: Bools) -> tuple[Ints, Floats]:
@@ -230,9 +247,7 @@ def _look_anew(ways: Ways, seen: Seen, lost: Bools) -> tuple[Ints, Floats]:
 
 def _direction(ways: Ways, edge: Ints, offset: Floats) -> Floats:
     """(M, 2) unit vectors of the roads there."""
-    steps = np.clip(np.rint(offset / ways.spacing[edge]), 0, ways.last[edge] - ways.first[edge])
-    direction: Floats = ways.along[ways.first[edge] + steps.astype(np.int64)]
-    return direction
+    return np.asarray(ways.along[ways.find_samples(edge, offset)])
 
 
 def _find_passing(ways: Ways, before: Matches, seen: Seen, offset: Floats, choice: Ints) -> Ints:

@@ -48,7 +48,7 @@ class Drive:
     rows: Ints
     """(T, P, M) nearest road sample."""
     travelled: Floats
-    """(T, P, M) metres driven."""
+    """(P, M) metres driven to the last moment."""
     turns: Floats
     """(P, M) a number in [0, 1) that orders the particles by their first turn, then by their second, and so on."""
 
@@ -62,7 +62,10 @@ def drive(ways: Ways, habits: Habits, own: Matches, *, at: Instant, ahead_s: Flo
     size = (len(ahead_s), dice.shape[2], len(own.edge))
     moments = np.tile(ahead_s[:, None] + fleet.age_s, (1, dice.shape[2]))
     record = _Record(
-        moments, np.empty((*moments.shape, 2)), np.zeros_like(moments, dtype=np.int64), moments * 0.0
+        moments,
+        np.empty((*moments.shape, 2)),
+        np.zeros_like(moments, dtype=np.int64),
+        np.zeros(moments.shape[1]),
     )
     stage = fleet.start()
     turns, digit = stage.slot / (ways.follow.shape[1]), 1.0 / ways.follow.shape[1]
@@ -77,7 +80,7 @@ def drive(ways: Ways, habits: Habits, own: Matches, *, at: Instant, ahead_s: Flo
     return Drive(
         position=record.position.reshape(*size, 2),
         rows=record.row.reshape(size),
-        travelled=record.travelled.reshape(size),
+        travelled=record.travelled.reshape(size[1:]),
         turns=turns.reshape(size[1:]),
     )
 
@@ -103,6 +106,8 @@ class _Stage:
     """(A,) seconds lost at the start of the road."""
     gone_m: Floats
     """(A,) metres driven before."""
+    behind: Floats
+    """(A, 2) direction in which the junction before was crossed: a unit vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +129,13 @@ class _Record:
     def _write(self, ways: Ways, stage: _Stage, here: Ints, moment: int, time_s: Floats) -> None:
         edge, index = stage.edge[here], stage.index[here]
         offset = _find_offset(ways, stage, here, time_s)
-        self.travelled[moment, index] = stage.gone_m[here] + offset - stage.start_m[here]
+        self.travelled[index] = stage.gone_m[here] + offset - stage.start_m[here]
         inside = np.clip(offset, 0.0, ways.length[edge])
         point, row = ways.locate(edge, inside)
-        over = offset - inside
-        point += over[:, None] * ways.along[row]
+        beyond = np.flatnonzero(offset > inside)
+        point[beyond] += (offset - inside)[beyond, None] * ways.direction[edge, stage.slot[here]][beyond]
+        before = np.flatnonzero(offset < inside)
+        point[before] += (offset - inside)[before, None] * stage.behind[here[before]]
         self.position[moment, index] = point
         self.row[moment, index] = row
 
@@ -156,7 +163,7 @@ class _Fleet:
         self.age_s = (at - own.at) / SECOND
         self.losses = learned.expect_losses(habits)
         self.pace = learned.expect_pace(own)
-        self.waits = _Waits(ways, habits.signals, own, at)
+        self.waits = Waits(ways, habits.signals, own, at)
 
     def start(self) -> _Stage:
         """The rest of the road on which each vehicle is."""
@@ -184,6 +191,7 @@ class _Fleet:
             start_m=start,
             slow_s=slow,
             gone_m=np.zeros(len(index)),
+            behind=ways.along[ways.first[edge]],
         )
 
     def follow(self, stage: _Stage, alive: Bools, number: int) -> _Stage:
@@ -210,6 +218,7 @@ class _Fleet:
             start_m=start,
             slow_s=np.maximum(self.losses[came, stood, STRAIGHT], 0.0),
             gone_m=stage.gone_m[alive] + ways.line[before] - stage.start_m[alive],
+            behind=ways.direction[before, taken],
         )
 
     def _speed(self, edge: Ints, vehicle: Ints, particle: Ints) -> Floats:
@@ -222,7 +231,7 @@ class _Fleet:
         return comes + self.waits.draw(edge, comes - self.age_s[vehicle], *dice)
 
 
-class _Waits:
+class Waits:
     """How long particles wait at junctions: by the phase where the cycle is known, else by the waits seen."""
 
     def __init__(self, ways: Ways, signals: lights.Signals, own: Matches, at: Instant) -> None:

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from platoon.nouns import SECOND, Floats, Instant, Ints, Measurements, seconds
+from platoon.nouns import SECOND, Bools, Floats, Instant, Ints, Measurements, seconds
 from platoon.twin import card as cards
 from platoon.twin import lstm
 from platoon.twin import outlook as outlooks
-from platoon.twin.belief import Belief, Sight
+from platoon.twin.belief import Belief, Residuals, Sight
 from platoon.twin.company import remember_sight
 from platoon.twin.filter import Fixes, Tracks, advance, apply_fixes
 from platoon.twin.finish import remember
@@ -18,13 +18,18 @@ from platoon.twin.foresee import (
     find_measured_rate,
     foresee_service,
 )
-from platoon.twin.link import Links, Scene, Service, find_cell, learn_blend, learn_map
+from platoon.twin.link import Scene, Service, find_cell, learn_blend, learn_map
 from platoon.twin.locator import Locator
-from platoon.twin.matching import Seen, find_headings
+from platoon.twin.matching import Seen
 from platoon.twin.outlook import Question
 from platoon.twin.places import Asked, Foresight
 from platoon.twin.traffic import Traffic, learn_traffic
 from platoon.twin.watch import account, start_watch
+
+MAPPED_LOOKS = 10
+"""Looks that are put on the residual map together: it changes slowly, and is copied whole."""
+PRACTISED = 128
+"""Vehicles of one practice forecast at most."""
 
 
 def check_measurements(measurements: Measurements, vehicles: int, rsus: int) -> None:
@@ -46,16 +51,22 @@ def check_measurements(measurements: Measurements, vehicles: int, rsus: int) -> 
 def apply_measurements(
     scene: Scene, locator: Locator, foresight: Foresight, belief: Belief, measurements: Measurements
 ) -> Belief:
-    """The belief after the measurements of one instant."""
-    tracks = advance(belief.tracks, measurements.at)
+    """The belief after the measurements of one instant.
+
+    Of the fleet only those are touched who are heard, or known from before.
+    """
+    active = np.flatnonzero(belief.tracks.known | measurements.heard | _placed(measurements))
+    tracks = belief.tracks.put(active, advance(belief.tracks.take(active), measurements.at))
     clocks, fixes = locator.locate(belief.clocks, tracks, measurements)
-    tracks = apply_fixes(tracks, measurements.at, fixes)
-    belief = replace(belief, clocks=clocks, fixes=fixes)
-    now = _look(scene, belief.links, tracks, measurements)
-    belief = replace(belief, traffic=_follow(foresight, belief.traffic, tracks, fixes))
+    own = apply_fixes(tracks.take(active), measurements.at, fixes.take(active))
+    tracks = tracks.put(active, own)
+    traffic = _follow(foresight, belief.traffic, tracks, fixes)
+    belief = replace(belief, clocks=clocks, fixes=fixes, tracks=tracks, traffic=traffic)
+    now = _look(scene, foresight, belief, measurements)
+    belief = replace(belief, now=now, unstudied=(*belief.unstudied, _note_residuals(scene, now)))
     measured_db, _ = find_best_measured(scene, now)
     past = remember_sight(belief.past, now.at, now.heard, now.position, now.snr_db)
-    belief = replace(belief, tracks=tracks, now=now, unstudied=(*belief.unstudied, now), past=past)
+    belief = replace(belief, past=past)
     watch = account(belief.watch, now.at, find_measured_rate(scene, now)[0])
     belief = _close_watch(replace(belief, watch=watch))
     best = np.where(np.isfinite(measured_db), measured_db, np.nan)
@@ -65,6 +76,11 @@ def apply_measurements(
     if now.at - belief.anchor.at >= cards.PRACTICE_S * SECOND:
         belief = _practise(scene, foresight, _study(scene, belief))
     return belief
+
+
+def _placed(measurements: Measurements) -> Bools:
+    """(N,) a position was measured as such."""
+    return np.asarray(np.isfinite(measurements.position[:, 0]))
 
 
 def _close_watch(belief: Belief) -> Belief:
@@ -90,39 +106,63 @@ def _follow(foresight: Foresight, traffic: Traffic, tracks: Tracks, fixes: Fixes
     return learn_traffic(foresight.ways, traffic, seen)
 
 
-def _look(scene: Scene, links: Links, tracks: Tracks, measurements: Measurements) -> Sight:
-    heard = measurements.heard & tracks.known
-    rows = scene.road_map.nearest(tracks.position, find_headings(tracks.velocity))
-    snr = np.where(heard[:, None], measurements.rsrp_dbm - scene.noise_dbm, np.nan)
+def _look(scene: Scene, foresight: Foresight, belief: Belief, measurements: Measurements) -> Sight:
+    """The fleet as it was measured, each on the road that it is matched to; ``belief.now`` is the look before."""
+    tracks, matches = belief.tracks, belief.traffic.matches
+    heard = measurements.heard & tracks.known & (matches.edge >= 0)
+    who = np.flatnonzero(heard)
+    rows = belief.now.rows.copy()
+    rows[who] = foresight.ways.find_samples(matches.edge[who], matches.offset[who])
+    snr = np.full(measurements.rsrp_dbm.shape, np.nan)
+    snr[who] = measurements.rsrp_dbm[who] - scene.noise_dbm
+    sinr, deviation = np.full(snr.shape, np.nan), np.full(snr.shape, np.nan)
+    sinr[who] = measurements.sinr_db[who]
+    deviation[who] = snr[who] - scene.prior[rows[who]] - belief.links.residuals.mean[rows[who]]
     return Sight(
         at=measurements.at,
         heard=heard,
         position=tracks.position,
         rows=rows,
         snr_db=snr,
-        sinr_db=np.where(heard[:, None], measurements.sinr_db, np.nan),
-        deviation=snr - scene.prior[rows] - links.residuals.mean[rows],
+        sinr_db=sinr,
+        deviation=deviation,
     )
 
 
+def _note_residuals(scene: Scene, now: Sight) -> Residuals:
+    who = np.flatnonzero(now.heard)
+    return Residuals(rows=now.rows[who], residual_db=now.snr_db[who] - scene.prior[now.rows[who]])
+
+
 def _study(scene: Scene, belief: Belief) -> Belief:
-    """Learn how deviations carry from the anchor to now, then put what was measured since on the map.
+    """Learn how deviations carry from the anchor to now; then put the last looks on the map, if there are enough.
 
     In this order: a forecast made at the anchor could not draw on the measurements since.
     """
-    then, now = belief.anchor, belief.now
+    both = np.flatnonzero(belief.anchor.heard & belief.now.heard)
+    then, now = belief.anchor.take(both), belief.now.take(both)
     moved = np.hypot(*(now.position - then.position).T)
     cell = find_cell(scene, belief.links.residuals, now.rows, moved)
     blend = learn_blend(belief.links.blend, cell, then.deviation, now.deviation)
-    rows = np.concatenate([sight.rows for sight in belief.unstudied])
-    residual = np.concatenate([sight.snr_db - scene.prior[sight.rows] for sight in belief.unstudied])
+    belief = replace(belief, links=replace(belief.links, blend=blend), anchor=belief.now)
+    return belief if len(belief.unstudied) < MAPPED_LOOKS else _map(scene, belief)
+
+
+def _map(scene: Scene, belief: Belief) -> Belief:
+    """Put the last looks on the map."""
+    rows = np.concatenate([noted.rows for noted in belief.unstudied])
+    residual = np.concatenate([noted.residual_db for noted in belief.unstudied])
     residuals = learn_map(belief.links.residuals, scene, rows, residual)
-    return replace(belief, links=Links(residuals=residuals, blend=blend), anchor=now, unstudied=())
+    return replace(belief, links=replace(belief.links, residuals=residuals), unstudied=())
 
 
 def _practise(scene: Scene, foresight: Foresight, belief: Belief) -> Belief:
-    """Write down forecasts, for the report card and for the link forecasts to learn from."""
+    """Write down forecasts, for the report card and for the link forecasts to learn from.
+
+    Of ``PRACTISED`` vehicles at most, evenly strided.
+    """
     known, method = np.flatnonzero(belief.tracks.known), scene.link_forecast
+    known = known[:: max(1, -(-len(known) // PRACTISED))]
     question, service = _foresee(scene, foresight, belief, known, np.array([cards.HORIZON_S]))
     due = Instant(belief.now.at + seconds(cards.HORIZON_S))
     outlook = outlooks.take_trial(belief.outlook, service, question, due)
@@ -131,11 +171,13 @@ def _practise(scene: Scene, foresight: Foresight, belief: Belief) -> Belief:
         told, map_says = _foresee(scene, foresight, belief, pupils, lstm.HORIZONS_S)
         outlook = outlooks.take_lesson(outlook, map_says, told, method)
     service, places = outlooks.FORECASTS[method](outlook, service, question), question.places
-    position, best = belief.tracks.position.copy(), np.full(len(belief.tracks.known), np.nan)
-    position[known], best[known] = places.mean[0], _expect(service.snr_db[0], places.weights)
+    asked = np.zeros(len(belief.tracks.known), dtype=bool)
+    asked[known] = True
+    position, best = belief.tracks.position.copy(), np.full(len(asked), np.nan)
+    position[known], best[known] = places.find_position(0), _expect(service.snr_db[0], places.weights)
     practice = cards.Practice(
         due=due,
-        known=belief.tracks.known,
+        known=asked,
         position=position,
         best_db=best,
         stays_db=_best(scene, belief.now),

@@ -52,7 +52,7 @@ from platoon.twin.places import Asked, Foresight
 from platoon.twin.study import apply_measurements, check_measurements
 from platoon.twin.watch import leave_out, open_watch
 
-FORMAT = 5
+FORMAT = 6
 """Of the saved folder."""
 TIME_GRID: Floats = np.array([0.0, 0.08, 0.2, 0.4, 0.7, 1.0])
 """Where between the start of training and the horizon rates are forecast: closer together at first, when most
@@ -120,7 +120,8 @@ class Twin:
             ValueError: ``at`` lies before the last measurement.
         """
         belief, scene = self._belief, self._scene
-        tracks = advance(belief.tracks, at)
+        known = np.flatnonzero(belief.tracks.known)
+        tracks = belief.tracks.put(known, advance(belief.tracks.take(known), at))
         who = np.flatnonzero(tracks.known)
         times = job.wait_s + TIME_GRID * max(horizon / SECOND - job.wait_s, 1e-3)
         places = self._foresight.foresee(Asked(traffic=belief.traffic, tracks=tracks, who=who, ahead_s=times))
@@ -159,8 +160,8 @@ class Twin:
                 0.0,
             ),
             cpu_hz=cpu_hz,
-            position=_spread(places.mean[-1], tracks.known, np.nan),
-            position_sigma=_spread(places.spread[-1], tracks.known, np.nan),
+            position=_spread(places.find_position(-1), tracks.known, np.nan),
+            position_sigma=_spread(places.find_spread(-1), tracks.known, np.nan),
             finish_probability=announced.probability,
             finish_seconds=finish.expect_seconds(belief.experience, *announced.parts.T),
         )

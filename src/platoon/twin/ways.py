@@ -31,6 +31,7 @@ class Ways:
         """(E,) row of the first sample of each road."""
         self.last: Ints = self.first + counts - 1
         """(E,) of the last."""
+        self._steps: Ints = self.last - self.first
         self.length: Floats = road_map.lengths
         """(E,) metres."""
         self.spacing: Floats = self.length / (counts - 1)
@@ -43,8 +44,15 @@ class Ways:
             [np.cos(road_map.sample_heading), np.sin(road_map.sample_heading)], axis=1
         )
         """(samples, 2) unit vectors in driving direction."""
-        self.kind, self.gap = self._find_turns()
-        """(E, S) kind of turn, and metres from the end of the road to the start of the next."""
+        self._cos, self._sin = np.cos(road_map.sample_heading), np.sin(road_map.sample_heading)
+        self._x, self._y = np.ascontiguousarray(road_map.samples.T)
+        self._rise = np.diff(np.stack([self._x, self._y]), axis=1, append=0.0)
+        self.kind, self.across = self._find_turns()
+        """(E, S) kind of turn; (E, S, 2) metres from the end of the road to the start of the next."""
+        self.gap: Floats = np.hypot(self.across[..., 0], self.across[..., 1])
+        """(E, S) the same as a distance."""
+        self.direction: Floats = self.across / np.maximum(self.gap, 1e-9)[..., None]
+        """(E, S, 2) and as a direction: a unit vector; zero where the roads meet."""
         gaps = np.where(self.follow >= 0, self.gap, np.nan)
         middle = np.nan_to_num(np.nanmean(gaps, axis=1)) / 2 if gaps.size else 0.0
         self.line: Floats = self.length + np.maximum(middle, LINE_M)
@@ -56,13 +64,19 @@ class Ways:
 
     def locate(self, edge: Ints, offset_m: Floats) -> tuple[Floats, Ints]:
         """Points (..., 2) on roads ``edge`` (...), ``offset_m`` from their starts, and the nearest samples."""
-        steps = np.clip(offset_m / self.spacing[edge], 0.0, self.last[edge] - self.first[edge])
-        low = np.minimum(steps.astype(np.int64), self.last[edge] - self.first[edge] - 1)
+        steps = np.minimum(np.maximum(offset_m / self.spacing[edge], 0.0), self._steps[edge])
+        low = np.minimum(steps.astype(np.int64), self._steps[edge] - 1)
         share = steps - low
         row = self.first[edge] + low
-        samples = self.road_map.samples
-        point = samples[row] + share[..., None] * (samples[row + 1] - samples[row])
+        point = np.empty((*row.shape, 2))
+        for column, place in enumerate((self._x, self._y)):
+            point[..., column] = place[row] + share * self._rise[column][row]
         return point, row + (share > 0.5)
+
+    def find_samples(self, edge: Ints, offset_m: Floats) -> Ints:
+        """Nearest samples of roads ``edge`` (...), ``offset_m`` from their starts."""
+        steps = np.rint(offset_m / self.spacing[edge]).astype(np.int64)
+        return np.asarray(self.first[edge] + np.minimum(np.maximum(steps, 0), self._steps[edge]))
 
     def project(self, edge: Ints, guess_m: Floats, points: Floats) -> tuple[Floats, Floats]:
         """Metres from the start of ``edge`` (...), and metres to the left of it, of ``points`` (..., 2).
@@ -70,11 +84,11 @@ class Ways:
         The road is taken as straight about the sample nearest to ``guess_m`` (...) from its start; both ends go on
         straight, so that a point before the start lies at a negative offset.
         """
-        steps = np.clip(np.rint(guess_m / self.spacing[edge]), 0, self.last[edge] - self.first[edge])
-        row = self.first[edge] + steps.astype(np.int64)
-        away, unit = points - self.road_map.samples[row], self.along[row]
-        offset = self.road_map.sample_offset[row] + (away * unit).sum(axis=-1)
-        return offset, unit[..., 0] * away[..., 1] - unit[..., 1] * away[..., 0]
+        row = self.find_samples(edge, guess_m)
+        away_x, away_y = points[..., 0] - self._x[row], points[..., 1] - self._y[row]
+        cos, sin = self._cos[row], self._sin[row]
+        offset = self.road_map.sample_offset[row] + away_x * cos + away_y * sin
+        return offset, cos * away_y - sin * away_x
 
     def _find_turns(self) -> tuple[Ints, Floats]:
         after = np.maximum(self.follow, 0)
@@ -87,8 +101,7 @@ class Ways:
             RIGHT,
         )
         samples = self.road_map.samples
-        apart = samples[self.first][after] - samples[self.last][:, None]
-        return kind, np.hypot(apart[..., 0], apart[..., 1])
+        return kind, samples[self.first][after] - samples[self.last][:, None]
 
     def _find_nodes(self) -> tuple[Ints, Ints]:
         """Junction of each road's end, and its street there: 0 for those in line with the first road, 1 across."""
