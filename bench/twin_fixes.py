@@ -21,7 +21,6 @@ from platoon.twin.clocks import start_clocks
 from platoon.twin.filter import Tracks, advance, apply_fixes, start_tracks
 from platoon.twin.link import Scene
 from platoon.twin.locator import Locator
-from platoon.twin.twin import Twin
 from platoon.world.sensing import Sensors
 from platoon.world.world import World
 
@@ -74,19 +73,19 @@ def measure() -> list[Row]:
 def follow(scenario: Scenario) -> tuple[float, float, float]:
     """Median and 90 % of the error, metres, over all vehicles and seconds; share of the heard without a track."""
     world = start_world(scenario)
-    twin = Twin(scenario, world.road_map, world.rsus)
+    locator = Locator(scenario, Scene(scenario.radio, world.road_map, world.rsus))
+    clocks, tracks = start_clocks(scenario.radio, len(world.rsus)), start_tracks(scenario.fleet.vehicles)
     errors, unknown, heard_in_all = [], 0, 0
     for second in range(1, SECONDS + 1):
         world.advance(seconds(second))
         measured = world.measure()
-        twin.observe(measured)
+        clocks, tracks = _step(locator, clocks, tracks, measured)
         if second <= LEARNING_S:
             continue
-        tracks, heard = twin._belief.tracks, measured.heard
-        both = heard & tracks.known
+        both = measured.heard & tracks.known
         errors.append(np.hypot(*(tracks.position - world.positions())[both].T))
-        unknown += int((heard & ~tracks.known).sum())
-        heard_in_all += int(heard.sum())
+        unknown += int((measured.heard & ~tracks.known).sum())
+        heard_in_all += int(measured.heard.sum())
     world.close()
     found = np.concatenate(errors)
     median, most = np.quantile(found, [0.5, 0.9]) if len(found) else (np.nan, np.nan)

@@ -14,6 +14,7 @@ from platoon.records.attestation import (
     SignedAnswers,
     answer_challenges,
     check_answers,
+    compute_answers_digest,
     compute_marks,
 )
 from platoon.records.signing import simulated_account
@@ -40,7 +41,8 @@ def make_challenges(vehicle=VEHICLE, nonce=7, round_number=3, steps=4 * MARKS, a
 
 def forge(challenges, marks, account=VEHICLE):
     """What a cheat sends: any marks, but signed as they should be."""
-    signature = account.sign(attestation._compute_digest(challenges, marks))
+    starts = [challenge.start for challenge in challenges]
+    signature = account.sign(compute_answers_digest(challenges[0].task, starts, marks))
     return SignedAnswers(marks=marks, signature=signature)
 
 

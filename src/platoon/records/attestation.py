@@ -73,17 +73,15 @@ class SignedAnswers:
 
 def compute_marks(challenge: Challenge) -> tuple[bytes, ...]:
     """Do the task."""
-    link, marks = bytes(challenge.start), []
-    for _ in range(MARKS):
-        link = _walk(link, challenge.steps // MARKS)
-        marks.append(link)
-    return tuple(marks)
+    return _mark(challenge.start, challenge.steps)
 
 
 def answer_challenges(account: Account, challenges: Sequence[Challenge]) -> SignedAnswers:
     """Do every attempt, and sign."""
-    marks = tuple(compute_marks(challenge) for challenge in challenges)
-    return SignedAnswers(marks=marks, signature=account.sign(_compute_digest(challenges, marks)))
+    starts = [challenge.start for challenge in challenges]
+    marks = tuple(_mark(start, each.steps) for start, each in zip(starts, challenges, strict=True))
+    digest = compute_answers_digest(challenges[0].task, starts, marks)
+    return SignedAnswers(marks=marks, signature=account.sign(digest))
 
 
 def check_answers(
@@ -97,13 +95,24 @@ def check_answers(
     chosen = sorted(set(segments))
     if len(answers.marks) != len(challenges) or any(len(marks) != MARKS for marks in answers.marks):
         return "not an answer to every challenge"
-    if recover(_compute_digest(challenges, answers.marks), answers.signature) != challenges[0].vehicle:
+    starts = [challenge.start for challenge in challenges]
+    digest = compute_answers_digest(challenges[0].task, starts, answers.marks)
+    if recover(digest, answers.signature) != challenges[0].vehicle:
         return "bad signature"
-    for challenge, marks in zip(challenges, answers.marks, strict=True):
-        links = (bytes(challenge.start), *marks)
+    for challenge, start, marks in zip(challenges, starts, answers.marks, strict=True):
+        links = (bytes(start), *marks)
         if any(_walk(links[k], challenge.steps // MARKS) != links[k + 1] for k in chosen):
             return "wrong answer"
     return None
+
+
+def compute_answers_digest(
+    task: Digest, starts: Sequence[Digest], marks: Sequence[Sequence[bytes]]
+) -> Digest:
+    """What a vehicle signs: the task, where its chains started, and all marks along them."""
+    begun = keccak(b"".join(starts))
+    done = keccak(b"".join([link for chain in marks for link in chain]))
+    return keccak(b"\x19\x01" + task + keccak(_ATTESTATION_TYPE + begun + done))
 
 
 def _walk(link: bytes, steps: int) -> bytes:
@@ -112,7 +121,9 @@ def _walk(link: bytes, steps: int) -> bytes:
     return link
 
 
-def _compute_digest(challenges: Sequence[Challenge], marks: Sequence[Sequence[bytes]]) -> Digest:
-    starts = keccak(b"".join([challenge.start for challenge in challenges]))
-    ends = keccak(b"".join([link for chain in marks for link in chain]))
-    return keccak(b"\x19\x01" + challenges[0].task + keccak(_ATTESTATION_TYPE + starts + ends))
+def _mark(start: Digest, steps: int) -> tuple[bytes, ...]:
+    link, marks = bytes(start), []
+    for _ in range(MARKS):
+        link = _walk(link, steps // MARKS)
+        marks.append(link)
+    return tuple(marks)
