@@ -33,7 +33,9 @@ OFF_ROAD_M = 15.0
 MARGIN = 25.0
 """How much worse the second place must fit: odds of more than 10,000 to one."""
 WORST_START_M = 40.0
-"""A track starts from no fix with a larger error."""
+"""A track starts from no fix by arrival times with a larger error: near an open direction linear errors mislead."""
+WORST_POLAR_M = 200.0
+"""The same by range and angle, which leave no other place."""
 POWER_SIGMA_DB = 10.0
 """Spread of received power about path loss: shadow 4 to 8 dB, and sight told wrongly at corners."""
 AT_ONCE = 1024
@@ -87,7 +89,8 @@ def _seek_some(instruments: Instruments, roads: Roads, echoes: Echoes, rsrp_dbm:
     place, spread = found.places[rows, best], found.covariance[rows, best]
     # Two degrees of freedom went into the place itself.
     fits = are_plausible(echoes, found.misfit[rows, best])
-    small = np.linalg.eigvalsh(spread)[:, -1] <= WORST_START_M**2
+    worst = np.where(echoes.ranged > 0.0, WORST_POLAR_M, WORST_START_M)
+    small = np.linalg.eigvalsh(spread)[:, -1] <= worst**2
     whole = alone & fits & small & (echoes.count() >= 2)
     fixes = make_fixes(instruments, echoes, place, compute_normal(instruments, echoes, place), whole)
     return replace(fixes, usable=whole)
