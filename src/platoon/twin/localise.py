@@ -243,13 +243,13 @@ def localise_known(
         fewer, left = follow_without_worst(
             instruments, echoes.take(failed), predicted[failed], covariance[failed]
         )
-        saved = failed[are_plausible(fewer, left) & (fewer.count() > 0)]
-        if len(saved):
-            fewer = fewer.take(np.flatnonzero(np.isin(failed, saved)))
-            again = follow(instruments, fewer, predicted[saved], covariance[saved])
-            places[saved] = again[0]
-            for name in ("information", "gradient", "misfit"):
-                getattr(normal, name)[saved] = getattr(again[1], name)
-            agrees[saved] = True
+        fits = are_plausible(fewer, left) & (fewer.count() > 0)
+        saved = failed[fits]
+        weight = echoes.arrival_weight.copy()
+        weight[saved] = fewer.arrival_weight[fits]
+        echoes = replace(echoes, arrival_weight=weight)
+        places[saved], _, _ = follow(instruments, fewer.take(fits), predicted[saved], covariance[saved])
+        agrees[saved] = True
+        normal = compute_normal(instruments, echoes, places)
     whole = np.zeros(len(rows), dtype=np.bool_)
     return make_fixes(instruments, echoes, places, normal, whole), agrees

@@ -87,7 +87,7 @@ def _seek_some(instruments: Instruments, roads: Roads, echoes: Echoes, rsrp_dbm:
     found = _judge(instruments, roads, rsrp_dbm, refined)
     best, alone = _decide(found)
     place, spread = found.places[rows, best], found.covariance[rows, best]
-    # Two degrees of freedom went into the place itself.
+    # The place itself took two degrees of freedom, so this is generous; that no other place fits is what decides.
     fits = are_plausible(echoes, found.misfit[rows, best])
     worst = np.where(echoes.ranged > 0.0, WORST_POLAR_M, WORST_START_M)
     small = np.linalg.eigvalsh(spread)[:, -1] <= worst**2
@@ -180,12 +180,9 @@ def _decide(found: Candidates) -> tuple[Ints, Bools]:
     rows = np.arange(len(best))
     apart: Floats = found.places - found.places[rows, best][:, None]
     spread = found.covariance[rows, best]
-    same = (
-        np.hypot(apart[..., 0], apart[..., 1])
-        <= SAME_M + 2.0 * np.sqrt(spread[:, 0, 0] + spread[:, 1, 1]).clip(max=WORST_START_M)[:, None]
-    )
+    radius = np.sqrt(spread[:, 0, 0] + spread[:, 1, 1]).clip(max=WORST_START_M)
+    same = np.hypot(apart[..., 0], apart[..., 1]) <= SAME_M + 2.0 * radius[:, None]
     second = np.where(same, np.inf, total).min(axis=1)
-    lowest = total[rows, best]
-    return best, np.asarray(
-        np.isfinite(lowest) & (second - np.where(np.isfinite(lowest), lowest, 0.0) >= MARGIN)
-    )
+    possible = np.isfinite(total[rows, best])
+    lead = second - np.where(possible, total[rows, best], 0.0)
+    return best, np.asarray(possible & (lead >= MARGIN))
