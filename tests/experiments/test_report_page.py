@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from platoon.errors import UserError
-from platoon.experiments.report import write_report
+from platoon.experiments.report import find_findings, write_report
 from platoon.experiments.report.page import build_sections
 from platoon.experiments.report.reading import read_runs
 
@@ -256,3 +256,58 @@ def test_the_links_of_the_local_chains_are_shown(make_run: MakeRun, tmp_path: Pa
     text = write_report(runs, tmp_path / "links.html").read_text(encoding="utf-8")
     assert "24 D2D, 4 relayed, 8 cellular, 0 lost" in text
     assert "none sent" in text
+
+
+CARD = {
+    "position_mae_m": 31.0,
+    "link_mae_db": 5.5,
+    "finish_brier": 0.08,
+    "horizons": [
+        {
+            "seconds": ahead,
+            "position_mae_m": 3.0 * ahead,
+            "stand_still_mae_m": 9.0 * ahead,
+            "inside_80": 0.79,
+            "inside_95": 0.943,
+            "positions": 1200,
+            "link_mae_db": 5.0,
+            "persistence_mae_db": 8.0,
+            "links": 1100,
+        }
+        for ahead in (5.0, 10.0)
+    ],
+    "watched": [
+        {"forecast": 0.1, "happened": 0.2, "count": 5},
+        {"forecast": 0.9, "happened": 1.0, "count": 50},
+    ],
+    "duration": {"mae_s": 0.4, "inside_80": None, "inside_95": None, "intervals": 0, "durations": 12},
+}
+
+
+def test_the_report_card_is_drawn_and_its_intervals_are_listed(make_run: MakeRun, tmp_path: Path) -> None:
+    path = make_run()
+    summary = json.loads((path / "summary.json").read_text())
+    (path / "summary.json").write_text(json.dumps(summary | {"forecast": CARD}))
+    section = next(s for s in build_sections(read_runs([path])) if s.id == "forecasts")
+    drawn = {plot.title: plot.figure["data"] for plot in section.plots}
+    assert drawn["Position error by horizon"][0]["y"] == [15.0, 30.0]
+    assert drawn["Position error by horizon"][1]["y"] == [45.0, 90.0]
+    assert drawn["Link error by horizon"][1]["y"] == [8.0, 8.0]
+    assert drawn["Probability of finishing, all in service"][1]["x"] == [0.1, 0.9]
+    for words in ("position, 5 s ahead", "79.0 %", "94.3 %", "1,200", "time to deliver", "not known"):
+        assert words in section.markup
+    write_report([path], tmp_path / "report.html")  # and the page holds it
+
+
+def test_a_study_and_flags_are_said_in_the_findings(make_run: MakeRun) -> None:
+    path = make_run()
+    summary = json.loads((path / "summary.json").read_text())
+    assert not any("is a study" in sentence for sentence in find_findings([path]))
+    flags = {"cases": 3, "lifted": 1, "flagged": 4, "flagged_honest": 0}
+    said = {"study": "the selector was told what will happen", "plausibility": flags}
+    (path / "summary.json").write_text(json.dumps(summary | said))
+    found = find_findings([path])
+    assert any(s.endswith("is a study: the selector was told what will happen.") for s in found)
+    assert any(
+        "flagged 3 clusters as implausible, 1 of them lifted on appeal; 4 vehicles" in s for s in found
+    )

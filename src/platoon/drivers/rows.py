@@ -13,6 +13,7 @@ from platoon.ledger.task_chain import Conduct
 from platoon.nouns import MILLION, SECOND, Bools, Floats, Ints, VehicleId
 from platoon.protocol.round_records import RoundRecord
 from platoon.records.rules import WEIGHT_TOTAL
+from platoon.twin.card import Marked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +163,43 @@ def forecast_rows(record: RoundRecord) -> Rows:
         "y": forecasts.position[rows, 1],
         "finish_probability": forecasts.finish_probability[rows],
         "finish_seconds": forecasts.finish_seconds[rows],
+        "position_sigma": forecasts.position_sigma[rows],
+        "chosen": np.isin(rows, record.cohort.vehicles),
+        "arrived": [_arrived(record, vehicle) for vehicle in rows.tolist()],
+        "actual_s": [_actual_seconds(record, vehicle) for vehicle in rows.tolist()],
     }
+
+
+def practice_rows(marked: Sequence[Marked]) -> Rows:
+    """A row of ``practice`` for every forecast that was marked in a round."""
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMAS["practice"].names}
+    for practice in marked:
+        count = len(practice.vehicle)
+        values = {
+            "made_s": [practice.made / SECOND] * count,
+            "horizon_s": [(practice.due - practice.made) / SECOND] * count,
+            "vehicle": practice.vehicle.tolist(),
+            "x": practice.position[:, 0].tolist(),
+            "y": practice.position[:, 1].tolist(),
+            "sigma": practice.sigma.tolist(),
+            "x_then": practice.was[:, 0].tolist(),
+            "y_then": practice.was[:, 1].tolist(),
+            "link_db": [finite_or_none(value) for value in practice.best_db],
+            "link_stays_db": [finite_or_none(value) for value in practice.stays_db],
+            "link_then_db": [finite_or_none(value) for value in practice.was_db],
+        }
+        for name, column in values.items():
+            columns[name] += column
+    return columns
+
+
+def _arrived(record: RoundRecord, vehicle: int) -> bool | None:
+    return VehicleId(vehicle) in record.arrivals.updates if vehicle in record.cohort.vehicles else None
+
+
+def _actual_seconds(record: RoundRecord, vehicle: int) -> float | None:
+    arrived = record.arrivals.updates.get(VehicleId(vehicle))
+    return None if arrived is None else (arrived.at - record.cohort.started) / SECOND
 
 
 def malicious_share(weights: Mapping[VehicleId, int], honest: Bools) -> float | None:

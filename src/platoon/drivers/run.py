@@ -43,6 +43,7 @@ from platoon.drivers.rows import (
     Truth,
     edge_server_rows,
     forecast_rows,
+    practice_rows,
     round_row,
     update_rows,
     vehicle_rows,
@@ -350,6 +351,8 @@ class _Session:
             servers = edge_server_rows(record.cohort.round, record.settled.conduct)
             self._directory.write_part("edge_servers", name, servers)
             self._directory.write_part("forecasts", name, forecast_rows(record))
+            practice = practice_rows(self._machinery.twin.take_marked())
+            self._directory.write_part("practice", name, practice)
         self._commit(state)
         self._progress.played(self._scenario.method, {key: values[0] for key, values in row.items()})
 
@@ -401,7 +404,7 @@ class _Session:
                 vehicles=vehicles,
                 updates=updates,
                 edge_servers=servers,
-                forecast=self._machinery.twin.report_card(),
+                forecast=self._machinery.twin.report_card_in_full(),
                 achieved_speed_kmh=self._machinery.world.achieved_speed_kmh,
                 ledger=ledger_summary(chain, self._scenario.ledger.engine),
                 contracts=compute_set_digest().hex(),

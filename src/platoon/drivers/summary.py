@@ -27,7 +27,7 @@ class Played:
     vehicles: Mapping[str, Any]
     updates: Mapping[str, Sequence[Any]]
     edge_servers: Mapping[str, Sequence[Any]]
-    forecast: Mapping[str, float | None]
+    forecast: Mapping[str, object]
     achieved_speed_kmh: float
     ledger: Mapping[str, Any]
     """engine, blocks, transactions, head, verified."""

@@ -80,7 +80,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "stake": _F,
         }
     ),
-    # What the twin expected, a row per round and vehicle that it knew. Bit/s, Hz, metres, seconds.
+    # What the twin expected, a row per round and vehicle that it knew, and what became of it: arrived and actual_s
+    # are null for who was not chosen. Bit/s, Hz, metres, seconds.
     "forecasts": pa.schema(
         {
             "round": _I,
@@ -93,6 +94,27 @@ SCHEMAS: dict[str, pa.Schema] = {
             "y": _F,
             "finish_probability": _F,
             "finish_seconds": _F,
+            "position_sigma": _F,
+            "chosen": _B,
+            "arrived": _B,
+            "actual_s": _F,
+        }
+    ),
+    # Forecasts made in practice, with what was measured when they were due: a sample of the fleet. Seconds of
+    # simulated time; metres; standard deviation per axis; dB of the best RSU, null out of service.
+    "practice": pa.schema(
+        {
+            "made_s": _F,
+            "horizon_s": _F,
+            "vehicle": _I,
+            "x": _F,
+            "y": _F,
+            "sigma": _F,
+            "x_then": _F,
+            "y_then": _F,
+            "link_db": _F,
+            "link_stays_db": _F,
+            "link_then_db": _F,
         }
     ),
     # Every vehicle at the end.
@@ -108,5 +130,5 @@ SCHEMAS: dict[str, pa.Schema] = {
         }
     ),
 }
-ROUND_TABLES = ("rounds", "updates", "edge_servers", "forecasts")
+ROUND_TABLES = ("rounds", "updates", "edge_servers", "forecasts", "practice")
 """Tables that grow with every round."""

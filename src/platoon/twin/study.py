@@ -11,7 +11,7 @@ from platoon.twin import outlook as outlooks
 from platoon.twin.belief import Belief, Residuals, Sight
 from platoon.twin.company import remember_sight
 from platoon.twin.filter import Fixes, Tracks, advance, apply_fixes
-from platoon.twin.finish import remember
+from platoon.twin.finish import recalibrate, remember
 from platoon.twin.foresee import (
     find_best_heard,
     find_best_measured,
@@ -89,8 +89,10 @@ def _close_watch(belief: Belief) -> Belief:
     if not len(watch.who) or watch.seen < watch.due:
         return belief
     unknown = np.full(len(watch.who), np.nan)
+    announced = recalibrate(belief.experience, watch.probability)
     experience = remember(belief.experience, watch.probability, watch.through, watch.parts, unknown)
-    return replace(belief, experience=experience, watch=start_watch())
+    card = cards.mark_watched(belief.card, announced, watch.through)
+    return replace(belief, experience=experience, watch=start_watch(), card=card)
 
 
 def _follow(foresight: Foresight, traffic: Traffic, tracks: Tracks, fixes: Fixes) -> Traffic:
@@ -170,20 +172,36 @@ def _practise(scene: Scene, foresight: Foresight, belief: Belief) -> Belief:
         pupils = known[:: max(1, -(-len(known) // lstm.PUPILS))]
         told, map_says = _foresee(scene, foresight, belief, pupils, lstm.HORIZONS_S)
         outlook = outlooks.take_lesson(outlook, map_says, told, method)
-    service, places = outlooks.FORECASTS[method](outlook, service, question), question.places
-    asked = np.zeros(len(belief.tracks.known), dtype=bool)
-    asked[known] = True
-    position, best = belief.tracks.position.copy(), np.full(len(asked), np.nan)
-    position[known], best[known] = places.find_position(0), _expect(service.snr_db[0], places.weights)
-    practice = cards.Practice(
-        due=due,
-        known=asked,
-        position=position,
-        best_db=best,
-        stays_db=_best(scene, belief.now),
+    card = _write_down(
+        scene, belief, question, outlooks.FORECASTS[method](outlook, service, question), belief.card
     )
-    card = replace(belief.card, waiting=(*belief.card.waiting, practice))
+    sample = known[:: max(1, -(-len(known) // cards.SAMPLED))]
+    others = np.array([horizon for horizon in cards.HORIZONS_S if horizon != cards.HORIZON_S])
+    asked, service = _foresee(scene, foresight, belief, sample, others)
+    card = _write_down(scene, belief, asked, outlooks.FORECASTS[method](outlook, service, asked), card)
     return replace(belief, card=card, outlook=outlook)
+
+
+def _write_down(
+    scene: Scene, belief: Belief, question: Question, service: Service, card: cards.Card
+) -> cards.Card:
+    """The card with one practice more for every horizon that was asked for."""
+    who, places = question.who, question.places
+    stood, stays = belief.tracks.position[who], _best(scene, belief.now)[who]
+    practices = [
+        cards.Practice(
+            made=belief.now.at,
+            due=Instant(belief.now.at + seconds(float(horizon))),
+            who=who,
+            position=places.find_position(row),
+            sigma=places.find_spread(row),
+            stood=stood,
+            best_db=_expect(service.snr_db[row], places.weights),
+            stays_db=stays,
+        )
+        for row, horizon in enumerate(question.ahead_s)
+    ]
+    return replace(card, waiting=(*card.waiting, *practices))
 
 
 def _foresee(

@@ -176,6 +176,8 @@ class Twin:
         card = cards.mark_finish(
             belief.card, announced.probability[rows], announced.persistence[rows], outcomes.arrived
         )
+        expected = finish.expect_seconds(belief.experience, *announced.parts[rows].T)
+        card = cards.mark_durations(card, expected, outcomes.seconds)
         experience = finish.remember(
             belief.experience, announced.raw[rows], outcomes.arrived, announced.parts[rows], outcomes.seconds
         )
@@ -206,6 +208,16 @@ class Twin:
     def report_card_with_peers(self) -> dict[str, float | None]:
         """The report card beside "the SNR, and the rate, stay as they are"; None where nothing was marked."""
         return cards.report(self._belief.card)
+
+    def report_card_in_full(self) -> dict[str, object]:
+        """The report card, and beside it errors by horizon, reliability, and how often intervals held."""
+        return {**self.report_card(), **cards.report_details(self._belief.card)}
+
+    def take_marked(self) -> tuple[cards.Marked, ...]:
+        """Practice forecasts that were marked since this was last asked; they are not kept."""
+        card = self._belief.card
+        self._belief = replace(self._belief, card=replace(card, marked=()))
+        return card.marked
 
     def save(self, folder: Path) -> None:
         """Write the whole belief into ``folder`` (made if need be), as ``twin.safetensors`` and ``twin.json``."""

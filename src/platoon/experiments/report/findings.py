@@ -54,6 +54,11 @@ def describe_comparability(runs: Runs) -> list[str]:
     return [f"These runs do not share one scenario, so compare them with care; they differ in: {shown}."]
 
 
+def describe_studies(runs: Runs) -> list[str]:
+    """Say of which runs the results are no measure of a deployment."""
+    return [f"{run.label} is a study: {run.summary.study}." for run in runs if run.summary.study]
+
+
 def describe_accuracy(runs: Runs) -> list[str]:
     """Final accuracies, who was ahead, and what they are worth."""
     sentences = [_accuracy_sentence(runs), *_lead_sentence(runs)]
@@ -168,6 +173,21 @@ def describe_rewards(runs: Runs) -> list[str]:
     return sentences
 
 
+def describe_plausibility(runs: Runs) -> list[str]:
+    """Who was flagged for moving and sending as no strangers would."""
+    sentences = []
+    for run in runs:
+        facts = run.summary.plausibility
+        if facts is not None and facts.cases:
+            lifted = f", {facts.lifted} of them lifted on appeal" if facts.lifted else ""
+            sentences.append(
+                f"{run.label}'s edge servers flagged {plural(facts.cases, 'cluster')} as implausible{lifted}; "
+                f"{plural(facts.flagged, 'vehicle')} stood flagged in the end, {facts.flagged_honest} of them "
+                "honest."
+            )
+    return sentences
+
+
 def describe_forecasts(runs: Runs) -> list[str]:
     """How good the forecasts of who will finish were, against always saying the share that did."""
     sentences = []
@@ -201,8 +221,14 @@ def describe_ledger(runs: Runs) -> list[str]:
 
 
 TOPICS: dict[str, tuple[Callable[[Runs], list[str]], ...]] = {
-    "Learning": (describe_comparability, describe_accuracy, describe_ends, describe_kept_rounds),
-    "Attackers": (describe_attackers, describe_reputation),
+    "Learning": (
+        describe_comparability,
+        describe_studies,
+        describe_accuracy,
+        describe_ends,
+        describe_kept_rounds,
+    ),
+    "Attackers": (describe_attackers, describe_reputation, describe_plausibility),
     "Time": (describe_losses, describe_time),
     "Forecasts": (describe_forecasts,),
     "Money": (describe_rewards,),

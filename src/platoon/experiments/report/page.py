@@ -16,9 +16,10 @@ from typing import Any
 from platoon.drivers.run_directory import write_atomically
 from platoon.errors import UserError
 from platoon.experiments.report.findings import group_findings
+from platoon.experiments.report.plots_forecast import forecast_section
 from platoon.experiments.report.plots_learning import accuracy_section, participation_section
 from platoon.experiments.report.plots_map import map_section
-from platoon.experiments.report.plots_time import forecast_section, time_section
+from platoon.experiments.report.plots_time import time_section
 from platoon.experiments.report.plots_trust import reward_section, trust_section
 from platoon.experiments.report.reading import RunRecord
 from platoon.experiments.report.style import Plot, Section

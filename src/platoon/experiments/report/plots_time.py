@@ -1,18 +1,15 @@
-"""Plots of time: simulated seconds per phase, energy, CPU seconds of the machine, and forecasts against truth."""
+"""Plots of time: simulated seconds per phase, energy, and CPU seconds of the machine."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from platoon.experiments.report.measures import brier_score, mean_or_nan, measure_reliability
+from platoon.experiments.report.measures import mean_or_nan
 from platoon.experiments.report.reading import RunRecord
 from platoon.experiments.report.style import (
-    NEUTRAL,
     PARTS,
-    Figure,
     Plot,
     Section,
-    Trace,
     bar_gap,
     layout,
     method_line,
@@ -21,7 +18,6 @@ from platoon.experiments.report.style import (
     safe,
 )
 from platoon.experiments.report.words import number
-from platoon.nouns import Bools
 
 Runs = Sequence[RunRecord]
 PHASES = (
@@ -32,8 +28,6 @@ PHASES = (
     ("aggregation", "aggregation_s"),
 )
 CPU_PARTS = ("start", "train", "evaluate", "twin", "ledger", "judge", "world", "other")
-SCATTER_POINTS = 1500
-"""Most points of one method in the scatter plot: more would slow the page and show nothing new."""
 
 
 def time_section(runs: Runs) -> Section:
@@ -50,19 +44,6 @@ def time_section(runs: Runs) -> Section:
         "them cost this machine.",
         plots=tuple(plots),
     )
-
-
-def forecast_section(runs: Runs) -> Section:
-    """Forecasts of the digital twin against what then happened."""
-    plots: list[Plot] = []
-    if any(np.isfinite(run.updates.finish_probability).any() for run in runs):
-        plots.append(_reliability(runs))
-    if any(_timed(run).any() for run in runs):
-        plots.append(_predicted_against_actual(runs))
-    lead = "Before each round the twin forecasts who will deliver in time, and when; here is what became of that."
-    if not plots:
-        lead = "These runs made no forecasts of the chosen vehicles."
-    return Section(id="forecasts", title="Forecasts of the twin", lead=lead, plots=tuple(plots))
 
 
 def _longest_round(runs: Runs) -> float:
@@ -151,89 +132,3 @@ def _cpu(runs: Runs) -> Plot:
         },
         height=max(300, 190 + 60 * len(runs)),
     )
-
-
-def _diagonal(end: float) -> Trace:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "perfect",
-        "x": [0, end],
-        "y": [0, end],
-        "line": {"color": NEUTRAL, "dash": "dot", "width": 1},
-        "hoverinfo": "skip",
-    }
-
-
-def _reliability(runs: Runs) -> Plot:
-    data = [_diagonal(1)]
-    scores = []
-    for i, run in enumerate(runs):
-        bins = measure_reliability(run.updates.finish_probability, run.updates.arrived)
-        if len(bins.count):
-            data.append(_reliability_line(i, run))
-            score = brier_score(run.updates.finish_probability, run.updates.arrived)
-            scores.append(f"{run.label} {score:.3f}")
-    return Plot(
-        title="Probability of finishing",
-        caption="Chosen vehicles grouped by the forecast that they finish; each point is the share that did, "
-        "with a 95 % interval (bigger points: more vehicles). On the dotted line forecasts mean what they say; "
-        f"below it they promise too much. Brier score, 0 is perfect: {', '.join(scores)}.",
-        figure={"data": data, "layout": _square("forecast probability", "share that finished", 1.04)},
-        height=400,
-    )
-
-
-def _reliability_line(index: int, run: RunRecord) -> Trace:
-    bins = measure_reliability(run.updates.finish_probability, run.updates.arrived)
-    trace = method_line(index, run.label, bins.forecast, bins.observed)
-    trace["marker"] = trace["marker"] | {"size": numbers(6 + 10 * np.sqrt(bins.count / bins.count.max()), 3)}
-    return trace | {
-        "mode": "lines+markers",
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": numbers(bins.high - bins.observed),
-            "arrayminus": numbers(bins.observed - bins.low),
-            "thickness": 1,
-            "width": 3,
-        },
-        "customdata": [int(count) for count in bins.count],
-        "hovertemplate": "forecast %{x:.2f}: %{y:.2f} of %{customdata} finished",
-    }
-
-
-def _timed(run: RunRecord) -> Bools:
-    return np.isfinite(run.updates.predicted_s) & np.isfinite(run.updates.actual_s)
-
-
-def _predicted_against_actual(runs: Runs) -> Plot:
-    data: list[Trace] = []
-    end = 0.0
-    errors = []
-    for i, run in enumerate(runs):
-        rows = np.flatnonzero(_timed(run))
-        if not len(rows):
-            continue
-        predicted, actual = run.updates.predicted_s[rows], run.updates.actual_s[rows]
-        end = max(end, float(predicted.max()), float(actual.max()))
-        errors.append(f"{run.label} {number(mean_or_nan(np.abs(predicted - actual)), 2)} s")
-        step = -(-len(rows) // SCATTER_POINTS)
-        points = method_line(i, run.label, predicted[::step], actual[::step], mode="markers", opacity=0.65)
-        data.append(points | {"hovertemplate": "forecast %{x:.1f} s, took %{y:.1f} s"})
-    return Plot(
-        title="Time to deliver",
-        caption="Each point is an update that arrived: forecast against measured seconds from dispatch to "
-        "arrival. Points above the dotted line took longer than forecast. Mean absolute error: "
-        f"{', '.join(errors)}.",
-        figure={
-            "data": [_diagonal(end), *data],
-            "layout": _square("forecast seconds", "measured seconds", 1.05 * max(end, 1e-3)),
-        },
-        height=400,
-    )
-
-
-def _square(x_title: str, y_title: str, end: float) -> Figure:
-    span = {"range": [-0.02 * end, end]}
-    return layout(x_title, y_title, x=span, y=span, hovermode="closest")

@@ -157,12 +157,57 @@ class RewardFacts(_Parsed):
     escrow_left: float | None
 
 
+class HorizonFacts(_Parsed):
+    """Errors of practice forecasts so far ahead, and how often the intervals of positions held."""
+
+    seconds: float
+    position_mae_m: float | None
+    stand_still_mae_m: float | None
+    inside_80: float | None
+    inside_95: float | None
+    positions: int
+    link_mae_db: float | None
+    persistence_mae_db: float | None
+    links: int
+
+
+class ReliabilityFacts(_Parsed):
+    """Forecasts of about the same probability, and the share of them that came true."""
+
+    forecast: float
+    happened: float
+    count: int
+
+
+class DurationFacts(_Parsed):
+    """Forecasts of the time to deliver, and how often their intervals held."""
+
+    mae_s: float | None
+    inside_80: float | None
+    inside_95: float | None
+    intervals: int
+    durations: int
+
+
+class PlausibilityFacts(_Parsed):
+    """Flags for collusion and Sybils."""
+
+    cases: int
+    lifted: int
+    flagged: int
+    flagged_honest: int
+
+
 class ForecastFacts(_Parsed):
     """The twin's record of its own forecasts."""
 
     position_mae_m: float | None
     link_mae_db: float | None
     finish_brier: float | None
+    horizons: tuple[HorizonFacts, ...] = ()
+    watched: tuple[ReliabilityFacts, ...] = ()
+    """Of vehicles that were not chosen."""
+    duration: DurationFacts | None = None
 
 
 class LedgerFacts(_Parsed):
@@ -196,6 +241,9 @@ class Summary(_Parsed):
     cpu_seconds: dict[str, float | None]
     ended: str | None = None
     """Why the run stopped; summaries of an older platoon do not say."""
+    study: str | None = None
+    """Why the results are no measure of a deployment."""
+    plausibility: PlausibilityFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
