@@ -20,7 +20,7 @@ from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Rules
 from platoon.records.signing import Account, simulated_account
 from platoon.scenario import Scenario
-from platoon.twin.selectors import STUDY_SELECTORS, guard_selector
+from platoon.twin.selectors import BASELINE_SELECTORS, STUDY_SELECTORS, guard_selector
 
 ADMITTED_AT_ONCE = 256
 """Newcomers in one transaction at most."""
@@ -155,6 +155,12 @@ def selector_name(scenario: Scenario, method: Method) -> str:
     return scenario.round.selector or method.selector
 
 
+def has_terms(scenario: Scenario, method: Method) -> bool:
+    """Whether coverage and position have a say: not where a baseline selects by its own rule, which is what it is
+    compared for."""
+    return scenario.round.selector is not None or method.selector not in BASELINE_SELECTORS
+
+
 def plausibility_rules(scenario: Scenario, method: Method) -> PlausibilityRules | None:
     """From where on a cluster is implausible; None where nobody judges, or nobody is to look."""
     settings = scenario.plausibility
@@ -192,8 +198,8 @@ def task_rules(
         balance=scenario.twin.utility_balance,
         rest_rounds=config.rest_rounds,
         candidate_pool=config.candidate_pool,
-        coverage_weight=config.coverage_weight,
-        position_weight=config.position_weight,
+        coverage_weight=config.coverage_weight if has_terms(scenario, method) else 0.0,
+        position_weight=config.position_weight if has_terms(scenario, method) else 0.0,
         is_study=selector_name(scenario, method) in STUDY_SELECTORS,
         probation_slots=probation,
         judged=method.judged,

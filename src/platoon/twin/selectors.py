@@ -145,6 +145,8 @@ SELECTORS: dict[str, Selector] = {
     "random_reputable": random_reputable,
     "oracle": oracle,
 }
+BASELINE_SELECTORS = frozenset({"reactive", "random", "random_reputable"})
+"""What DTB-FL is compared with: methods that select by them do so as they are."""
 STUDY_SELECTORS = frozenset({"oracle"})
 """They are told what will happen: for studies, never for a run whose results count."""
 
