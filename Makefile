@@ -26,6 +26,7 @@ setup-dev: .venv/dev.ready ## the same, and what the checks need
 
 .venv/dev.ready: .venv/run.ready
 	$(PIP) install -e '.[sumo,report,rpc,dev]'
+	$(PIP) install --no-deps byzfl  # an oracle of tests; what it depends on would replace torch
 	@touch $@
 
 ANVIL := 1.7.1

@@ -298,6 +298,12 @@ class Round(Section):
     batch: Count = Field(32, description="batch size (DTB-FL: 32)")
     learning_rate: float = Field(0.02, gt=0, le=10, description="local SGD step size (not given by DTB-FL)")
     momentum: float = Field(0.9, ge=0, lt=1, description="local SGD momentum (not given by DTB-FL)")
+    proximal: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="mu of FedProx: pull of local training back to the model sent out; 0: none, as in DTB-FL",
+    )
     local_loss: Literal["full", "own_classes"] = Field(
         "full", description="cross entropy over all classes, or over the vehicle's own (docs/decisions/0006)"
     )
@@ -409,6 +415,32 @@ class Trust(Section):
     )
     probation_slots: int = Field(
         1, ge=0, description="excluded vehicles scored per round without being merged (default rule)"
+    )
+
+
+class Aggregation(Section):
+    """How the updates that were found valid become the step of the model (docs/aggregation.md)."""
+
+    rule: str = Field(
+        "weighted_mean",
+        description="aggregator by name; weighted_mean takes the method's weights (eq. 3, 14), the others none",
+    )
+    pre: str = Field(
+        "none", description="before it: clipping (to the median length), nnm, bucketing; joined by +"
+    )
+    malicious_share: float = Field(
+        0.3,
+        ge=0,
+        lt=0.5,
+        description="f: share of the updates that a robust rule bears, rounded down; at most what it can of those "
+        "that arrived (DTB-FL's attackers: 0 to 0.4)",
+    )
+    bucket: Count = Field(2, description="updates per bucket, for pre = bucketing (Karimireddy 2022: 2)")
+    tau: Positive | None = Field(
+        None, description="radius of centred_clipping, parameter units; None: the median distance, every time"
+    )
+    iterations: int = Field(
+        16, ge=1, le=1000, description="of geometric_median and centred_clipping (ByzFL: 3 and 1)"
     )
 
 
@@ -531,6 +563,7 @@ class Scenario(Section):
     round: Round = Round()
     twin: Twin = Twin()
     trust: Trust = Trust()
+    aggregation: Aggregation = Aggregation()
     reward: Reward = Reward()
     committee: Committee = Committee()
     stake: Stake = Stake()

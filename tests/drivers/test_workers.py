@@ -12,6 +12,7 @@ import pytest
 
 from platoon.drivers.datasets import ImageData
 from platoon.drivers.fleet_data import FleetData
+from platoon.drivers.worker import Worker
 from platoon.drivers.workers import TrainingPool, WorkerError
 from platoon.errors import UserError
 from platoon.scenario import Scenario
@@ -221,3 +222,13 @@ def test_test_images_are_drawn_once_and_all_different():
     assert len(np.unique(indices)) == 1200
     every = Scenario.from_table(SCENARIO.model_dump(), {"task.test_samples": 10_000})
     assert np.array_equal(FleetData(every, DATA).test_indices(), np.arange(1500))
+
+
+def test_the_pull_of_fedprox_reaches_the_vehicles():
+    lengths = []
+    for pull in (0.0, 5.0):
+        pulled = SCENARIO.model_copy(update={"round": SCENARIO.round.model_copy(update={"proximal": pull})})
+        worker = Worker(pulled, DATA)
+        worker.take_model(worker.initial_model())
+        lengths.append(np.linalg.norm(worker.train(1, 0)[0].astype(float)))
+    assert 0.0 < lengths[1] < lengths[0]

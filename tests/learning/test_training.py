@@ -39,14 +39,20 @@ def by_plain_loop(name, weights, images, labels, *, rng, chosen):
                 absent[targets.unique()] = False
                 logits = logits.masked_fill(absent, -torch.inf)
             optimiser.zero_grad()
-            nn.functional.cross_entropy(logits, targets[batch]).backward()
+            loss = nn.functional.cross_entropy(logits, targets[batch])
+            there = nn.utils.parameters_to_vector(network.parameters())
+            loss = loss + 0.5 * chosen.proximal * ((there - torch.from_numpy(weights)) ** 2).sum()
+            loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), chosen.clip_norm)
             optimiser.step()
     return nn.utils.parameters_to_vector(network.parameters()).detach().numpy() - weights
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("changes", [{}, {"local_loss": "own_classes"}, {"clip_norm": 0.05, "momentum": 0.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"local_loss": "own_classes"}, {"clip_norm": 0.05, "momentum": 0.0}, {"proximal": 2.0}],
+)
 def test_training_equals_a_plain_loop(name, changes, samples):
     weights, chosen = initial_weights(name, SHAPE, 10, seed=1), settings(**changes)
     trainer = LocalTrainer(FlatModel(name, SHAPE, 10), chosen)
@@ -87,3 +93,16 @@ def test_invalid_no_samples():
     nothing = np.zeros((0, *SHAPE), np.uint8), np.zeros(0, np.int64)
     with pytest.raises(ValueError, match="without samples"):
         trainer.train(initial_weights("mlp", SHAPE, 10, seed=1), *nothing, np.random.default_rng(0))
+
+
+def test_a_proximal_term_keeps_a_vehicle_near_the_model_that_came_in(samples):
+    weights = initial_weights("mlp", SHAPE, 10, seed=1)
+    lengths = [
+        np.linalg.norm(
+            LocalTrainer(FlatModel("mlp", SHAPE, 10), settings(proximal=pull)).train(
+                weights, *samples, np.random.default_rng(5)
+            )
+        )
+        for pull in (0.0, 0.5, 5.0)
+    ]
+    assert lengths[2] < 0.8 * lengths[1] < 0.8 * lengths[0]

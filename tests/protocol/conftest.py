@@ -22,6 +22,7 @@ from platoon.drivers.assembly import (
 from platoon.drivers.event_loop import Carrier, EventLoop
 from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
 from platoon.drivers.store import ModelStore
+from platoon.learning.aggregators import resolve_aggregator
 from platoon.ledger.task_chain import Connect, TaskChain
 from platoon.nouns import Digest, Instant, VehicleId, seconds
 from platoon.protocol import peers
@@ -180,6 +181,7 @@ def set_up(
         honest=np.arange(scenario.fleet.vehicles) % 3 != 0,
         network=network,
         faults=faults,
+        aggregate=resolve_aggregator(scenario.aggregation, scenario.round.participants),
         patience=seconds(scenario.round.deadline_s),
     )
 

@@ -27,6 +27,21 @@ def test_any_network_agrees(play: Play, seed: int, drop: float, repeat: float, d
     assert lossy.reason == perfect.reason == "all rounds played"
 
 
+@pytest.mark.parametrize("pre", ["nnm", "bucketing"])
+def test_any_network_agrees_on_a_robust_rule(play: Play, pre: str) -> None:
+    """Every edge server sorts, mixes and draws buckets by itself, and all vote for one model."""
+    keys: dict[str, object] = {
+        "aggregation.rule": "geometric_median",
+        "aggregation.pre": pre,
+        "fleet.malicious_share": 0.0,
+    }
+    perfect = play(overrides=keys)
+    lossy = play(overrides=keys, network=Network(seed=3, drop=0.2, repeat=0.3, delay=seconds(1.0)))
+    assert lossy.agreed == perfect.agreed
+    assert [record.outcome for record in perfect.records] == ["merged"] * 4
+    assert perfect.final.model != play(overrides={"fleet.malicious_share": 0.0}).final.model
+
+
 def test_messages_were_lost_and_asked_for_again(play: Play) -> None:
     """The law above would hold on a network that loses nothing: this one does lose."""
     perfect = play()

@@ -16,7 +16,7 @@ from platoon.drivers.consult import consult
 from platoon.drivers.event_loop import Asked, Delivery, Done
 from platoon.drivers.keys import follow_pseudonyms, use_key
 from platoon.drivers.store import ModelStore, digest_of
-from platoon.learning.aggregation import merge
+from platoon.learning.aggregation import Aggregator, merge, weighted_mean
 from platoon.learning.similarity import compute_cosines
 from platoon.ledger.task_chain import TaskChain
 from platoon.nouns import (
@@ -140,6 +140,7 @@ class ToyParts:
     """Vehicles that drive together and send copies of the first one's update."""
     network: Network = Network()
     faults: Faults = Faults()
+    aggregate: Aggregator = weighted_mean
     patience: Duration = _PATIENCE
     """How long the coordinator waits for an edge server; a slow one answers later."""
     records: list[RoundRecord] = field(default_factory=list)
@@ -253,7 +254,8 @@ class LossyCarrier:
             return digest_of(b"garbage %d" % effect.edge_server)
         store = self._parts.store
         updates = np.stack([store.get(digest) for digest in effect.updates])
-        return store.put(merge(store.get(effect.model), updates, np.array(effect.weights, dtype=np.int64)))
+        weights = np.array(effect.weights, dtype=np.int64)
+        return store.put(merge(store.get(effect.model), updates, weights, self._parts.aggregate))
 
     def route(self, message: Message, now: Instant) -> Sequence[Delivery]:
         """Let the network's dice decide when, and how often, a message arrives."""

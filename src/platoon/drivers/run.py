@@ -56,6 +56,7 @@ from platoon.drivers.summary import Played, summarise
 from platoon.drivers.verify import verify_run
 from platoon.drivers.workers import TrainingPool
 from platoon.errors import UserError, VerificationError
+from platoon.learning.aggregators import resolve_aggregator
 from platoon.learning.scores import resolve_score
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.history import show_task
@@ -149,6 +150,7 @@ def check_scenario(scenario: Scenario) -> None:
             "roads.engine = 'walker' or 'trace'"
         )
     resolve_score(scenario.trust.score)
+    resolve_aggregator(scenario.aggregation, scenario.round.participants)
     datasets.load(scenario.task.data)
     require_own_traffic(scenario)
 
@@ -336,6 +338,7 @@ class _Session:
             honest=~pool.malicious,
             bits=32 * len(pool.initial_model),
             score=self._scenario.trust.score,
+            aggregate=resolve_aggregator(self._scenario.aggregation, self._scenario.round.participants),
             waits_for_chain=self._method.judged,
             commit=self._commit_round,
             meter=self._meter,

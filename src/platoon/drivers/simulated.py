@@ -23,7 +23,7 @@ from platoon.drivers.meter import Meter
 from platoon.drivers.rows import Effort, Times, Truth
 from platoon.drivers.store import ModelStore
 from platoon.drivers.workers import TrainingPool
-from platoon.learning.aggregation import merge
+from platoon.learning.aggregation import Aggregator, merge
 from platoon.learning.similarity import compute_cosines
 from platoon.ledger.task_chain import TaskChain
 from platoon.nouns import (
@@ -98,6 +98,7 @@ class Parts:
     bits: int
     """Size of an update."""
     score: str
+    aggregate: Aggregator
     waits_for_chain: bool
     commit: Callable[[Any, Any, Truth, Times], None]
     """Makes a round durable: state, record, truth, times."""
@@ -317,7 +318,8 @@ class SimulatedCarrier:
                 store = self._parts.store
                 updates = np.stack([store.get(digest) for digest in effect.updates])
                 weights = np.array(effect.weights, dtype=np.int64)
-                self._merged = {key: store.put(merge(store.get(effect.model), updates, weights))}
+                merged = merge(store.get(effect.model), updates, weights, self._parts.aggregate)
+                self._merged = {key: store.put(merged)}
         cost = seconds(self._parts.scenario.round.aggregation_s)
         self._aggregation_time = cost
         return Done(actor=asked.actor, answer=self._merged[key], at=Instant(now + cost))

@@ -17,7 +17,8 @@ from platoon.drivers.rows import edge_server_rows
 from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.store import SUFFIX, ModelStore, digest_of
 from platoon.errors import UserError, VerificationError
-from platoon.learning.aggregation import merge
+from platoon.learning.aggregation import Aggregator, merge
+from platoon.learning.aggregators import resolve_aggregator
 from platoon.ledger.audit import AuditedLocalBlock, AuditedRound, AuditedUpdate, audit
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.engine import EmbeddedLedger
@@ -40,7 +41,9 @@ def verify_run(path: Path) -> dict[str, Any]:
     if not directory.ledger.is_file():
         raise UserError(f"{path}: ledger.sqlite is missing")
     store = ModelStore(directory.models)
-    verifier = _Verifier(store, _Tables(directory) if directory.summary is not None else None)
+    tables = _Tables(directory) if directory.summary is not None else None
+    aggregate = resolve_aggregator(scenario.aggregation, scenario.round.participants)
+    verifier = _Verifier(store, tables, aggregate)
     for audited in audit(directory.ledger):
         verifier.take(audited)
     last = verifier.last
@@ -98,8 +101,9 @@ def _check_scenario(directory: RunDirectory, last: AuditedRound) -> None:
 class _Verifier:
     """The fold over audited rounds."""
 
-    def __init__(self, store: ModelStore, tables: "_Tables | None") -> None:
+    def __init__(self, store: ModelStore, tables: "_Tables | None", aggregate: Aggregator) -> None:
         self._store = store
+        self._aggregate = aggregate
         self._tables = tables
         self._known: set[str] = set()
         self.last: AuditedRound | None = None
@@ -146,7 +150,8 @@ class _Verifier:
             return
         updates = np.stack([self._store.get(update.digest) for update in merged])
         weights = np.array([update.weight for update in merged], dtype=np.int64)
-        expected = self._store.digest(merge(self._store.get(audited.model_before), updates, weights))
+        before = self._store.get(audited.model_before)
+        expected = self._store.digest(merge(before, updates, weights, self._aggregate))
         if expected != audited.model:
             raise VerificationError(
                 f"round {audited.round}: the recorded updates make model {expected.hex()}, "

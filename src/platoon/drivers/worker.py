@@ -46,6 +46,7 @@ class Worker:
                 learning_rate=training.learning_rate,
                 momentum=training.momentum,
                 local_loss=training.local_loss,
+                proximal=training.proximal,
             ),
         )
         self._weights = np.zeros(self._model.size, dtype=np.float32)

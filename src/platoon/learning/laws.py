@@ -89,11 +89,12 @@ def check_score(rule: ScoreRule | Score) -> None:
     )
 
 
-def check_aggregator(aggregate: Aggregator) -> None:
+def check_aggregator(aggregate: Aggregator, *, shortens: bool = False) -> None:
     """Hold an aggregator to its laws.
 
-    The step is int32 (D,) and lies within the updates' range, entry by entry; the order of the updates does not
-    matter; equal updates give that update; the arguments are left as they are.
+    The step is int32 (D,) and lies within the updates' range, entry by entry (one that ``shortens`` updates: of
+    them and zero); the order of the updates does not matter; equal updates give that update, and so does a
+    lone one; the arguments are left as they are.
 
     >>> from platoon.learning.aggregation import weighted_mean
     >>> check_aggregator(weighted_mean)
@@ -102,17 +103,18 @@ def check_aggregator(aggregate: Aggregator) -> None:
     updates = rng.integers(-LIMIT, LIMIT, (COHORT, 50), dtype=np.int32, endpoint=True)
     weights = np.array([WEIGHT_TOTAL - 1000 * (COHORT - 1), *[1000] * (COHORT - 1)])
     given = updates.copy(), weights.copy()
-    step = _step(aggregate, *given)
+    step = _step(aggregate, *given, shortens=shortens)
     unchanged = np.array_equal(given[0], updates) and np.array_equal(given[1], weights)
     assert unchanged, "the aggregator changed its arguments"
     order = np.roll(np.arange(COHORT), 1)
-    assert np.array_equal(step, _step(aggregate, updates[order], weights[order])), (
-        "the order of updates matters"
-    )
-    equal = np.tile(updates[:1], (COHORT, 1))
-    assert np.array_equal(_step(aggregate, equal, weights), updates[0]), (
-        "equal updates do not give that update"
-    )
+    shuffled = _step(aggregate, updates[order], weights[order], shortens=shortens)
+    assert np.array_equal(step, shuffled), "the order of updates matters"
+    for count in (COHORT, 1):
+        equal = np.tile(updates[:1], (count, 1))
+        shares = np.array([WEIGHT_TOTAL - 1000 * (count - 1), *[1000] * (count - 1)])
+        assert np.array_equal(_step(aggregate, equal, shares, shortens=shortens), updates[0]), (
+            f"{count} equal updates do not give that update"
+        )
 
 
 def _pixels(images: Images) -> Floats:
@@ -129,11 +131,14 @@ def _judge(score: Score, cohort: Cohort) -> Floats:
     return scores.values
 
 
-def _step(aggregate: Aggregator, updates: FixedPoint, weights: Ints) -> FixedPoint:
+def _step(aggregate: Aggregator, updates: FixedPoint, weights: Ints, *, shortens: bool) -> FixedPoint:
     step = aggregate(updates, weights)
     assert step.dtype == np.int32, f"the step is {step.dtype}, not int32"
     assert step.shape == updates.shape[1:], f"the step's shape is {step.shape}, not {updates.shape[1:]}"
-    within = (updates.min(axis=0) <= step) & (step <= updates.max(axis=0))
+    least, largest = updates.min(axis=0), updates.max(axis=0)
+    if shortens:
+        least, largest = np.minimum(least, 0), np.maximum(largest, 0)
+    within = (least <= step) & (step <= largest)
     assert within.all(), "the step leaves the range of the updates"
     return step
 

@@ -33,6 +33,8 @@ class TrainingSettings:
     do not push all other classes down."""
     clip_norm: float = 5.0
     """A longer gradient is shortened to this Euclidean norm."""
+    proximal: float = 0.0
+    """mu of FedProx (Li et al. 2020): the loss gains mu / 2 times the squared distance to the model sent out."""
 
 
 class LocalTrainer:
@@ -42,6 +44,7 @@ class LocalTrainer:
         self.model = model
         self.settings = settings
         self._velocity = torch.zeros(model.size)
+        self._anchor = torch.zeros(model.size)
 
     def train(self, weights: Weights, images: Images, labels: Ints, rng: np.random.Generator) -> Weights:
         """The update (D,) float32: weights after local training minus ``weights`` (D,).
@@ -59,6 +62,7 @@ class LocalTrainer:
         columns = None if own is None else torch.from_numpy(own)
         pixels = to_pixels(images)
         self.model.load(weights)
+        self._anchor.copy_(self.model.weights)
         self._velocity.zero_()
         for _ in range(self.settings.epochs):
             order = torch.from_numpy(rng.permutation(len(labels)))
@@ -79,6 +83,9 @@ class LocalTrainer:
     def _step(self) -> None:
         """Clip, then SGD with momentum: v = mu v + g, w = w - eta v."""
         gradient = self.model.gradient
+        if self.settings.proximal:
+            pull = self.settings.proximal
+            gradient.add_(self.model.weights, alpha=pull).sub_(self._anchor, alpha=pull)
         norm = float(gradient.norm())
         if norm > self.settings.clip_norm:
             gradient.mul_(self.settings.clip_norm / norm)
