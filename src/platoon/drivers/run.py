@@ -4,7 +4,6 @@ Nothing is written before everything that a user can get wrong has been checked 
 """
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from platoon.drivers.checkpoint import checkpoint_name, load_checkpoint, save_ch
 from platoon.drivers.event_loop import EventLoop
 from platoon.drivers.export import require_own_traffic
 from platoon.drivers.keys import follow_pseudonyms
+from platoon.drivers.locks import scratch_folder
 from platoon.drivers.meter import Meter
 from platoon.drivers.progress import Progress, Silent
 from platoon.drivers.remote import connect_ledger
@@ -93,15 +93,17 @@ def run_scenario(
     """
     progress = progress or Silent()
     check_scenario(scenario)
-    if replace and not RunDirectory(out).has_begun:
-        shutil.rmtree(out, ignore_errors=True)
+    if replace and out.is_dir():
+        with RunDirectory(out).hold() as directory:
+            if not directory.has_begun:
+                shutil.rmtree(out, ignore_errors=True)
     require_free(out)
     meter = Meter()
     progress.started(scenario.method, scenario.task.rounds, 0)
     with _machinery(scenario, out, meter, progress) as machinery:
         with meter.measure("start"):
             directory = RunDirectory.create(out, scenario)
-        with _session(scenario, directory, machinery, meter, progress) as session:
+        with directory, _session(scenario, directory, machinery, meter, progress) as session:
             try:
                 return session.play(session.begin())
             except UserError:
@@ -114,16 +116,19 @@ def resume_run(path: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Go on with an interrupted run, from the start where nothing was committed; a finished one gives its summary.
 
     Raises:
-        UserError: no run directory, or a damaged one.
+        UserError: no run directory, a damaged one, or one that another process works in.
     """
     progress = progress or Silent()
     directory = RunDirectory.open(path)
     if (summary := directory.summary) is not None:
         return summary
     try:
-        if not directory.has_begun:
-            return run_scenario(directory.scenario, path, progress, replace=True)
-        return _go_on(directory, progress)
+        with directory.hold():
+            if (summary := directory.summary) is not None:  # another process was at work, and has ended
+                return summary
+            if directory.has_begun:
+                return _go_on(directory, progress)
+        return run_scenario(directory.scenario, path, progress, replace=True)
     except VerificationError as error:
         raise UserError(f"{path}: the run directory is damaged: {error}") from None
 
@@ -171,7 +176,7 @@ def _machinery(scenario: Scenario, out: Path, meter: Meter, progress: Progress) 
     connect = connect_ledger(scenario, progress, out)
     with ExitStack() as stack:
         with meter.measure("start"):
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="platoon-")))
+            scratch = stack.enter_context(scratch_folder())
             progress.step(scenario.method, "starting traffic")
             world = World(scenario, scratch)
             stack.callback(world.close)

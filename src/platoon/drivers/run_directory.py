@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from platoon.drivers.locks import NAME, Hold, hold
 from platoon.drivers.tables import ROUND_TABLES, SCHEMAS
 from platoon.errors import UserError
 from platoon.ledger.chain_log import has_commit
@@ -29,19 +30,23 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._written: dict[Path, pa.Table] = {}
+        self._held: Hold | None = None
 
     @classmethod
     def create(cls, path: Path, scenario: Scenario) -> "RunDirectory":
-        """Make an empty run directory, whole or not at all; refuses one that is not empty.
+        """Make an empty run directory, whole or not at all, and hold it; refuses one that is not empty.
 
         Raises:
-            UserError: the folder exists and holds something, or cannot be made.
+            UserError: the folder exists and holds something, another process makes it, or it cannot be made.
         """
         making = path.with_name(f".{path.name}.making")
+        directory = cls(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             require_free(path)
-            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir(exist_ok=True)
+            directory._held = hold(making, path)
+            _empty(making)
             for folder in ("models", "checkpoint", "parts"):
                 (making / folder).mkdir(parents=True)
             for table, schema in SCHEMAS.items():
@@ -49,8 +54,10 @@ class RunDirectory:
             write_atomically(making / "scenario.toml", scenario.to_toml())
             making.replace(path)
         except OSError as error:
+            directory.release()
             raise UserError(f"{path}: cannot be made a run directory ({error.strerror})") from None
-        return cls(path)
+        directory._held.moved(path)
+        return directory
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
@@ -64,6 +71,22 @@ class RunDirectory:
         if not (path / "scenario.toml").is_file():
             raise UserError(f"{path}: not a run directory, scenario.toml is missing")
         return cls(path)
+
+    def hold(self) -> "RunDirectory":
+        """Keep other processes from working in it, until ``release``; raises ``UserError`` where one does."""
+        self._held = hold(self.path)
+        return self
+
+    def release(self) -> None:
+        """Let other processes work in it; may be called twice."""
+        if self._held is not None:
+            self._held.release()
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     @property
     def scenario(self) -> Scenario:
@@ -170,6 +193,15 @@ class RunDirectory:
         if not isinstance(value, dict):
             raise UserError(f"{self.path / name}: damaged (not an object)")
         return value
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an interrupted attempt left, but for the lock."""
+    for left in folder.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left.name != NAME:
+            left.unlink()
 
 
 def require_free(path: Path) -> None:

@@ -49,7 +49,11 @@ def is_comparison(directory: Path) -> bool:
 
 
 def resume_comparison(directory: Path, progress: Progress) -> dict[str, Any]:
-    """Go on with an interrupted comparison; finished methods are kept as they are."""
+    """Go on with an interrupted comparison; finished methods are kept as they are.
+
+    Raises:
+        UserError: another process works in it.
+    """
     return _play(Scenario.load(directory / NAME), directory, progress)
 
 
@@ -65,6 +69,11 @@ def run_directories(directories: Sequence[Path]) -> list[Path]:
 
 
 def _play(scenario: Scenario, out: Path, progress: Progress) -> dict[str, Any]:
+    with RunDirectory(out).hold():
+        return _play_all(scenario, out, progress)
+
+
+def _play_all(scenario: Scenario, out: Path, progress: Progress) -> dict[str, Any]:
     summaries = {}
     for name in scenario.compare:
         folder = out / name
