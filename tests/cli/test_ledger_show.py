@@ -11,9 +11,23 @@ from typer.testing import CliRunner, Result
 from platoon import Scenario
 from platoon.cli.main import app
 from platoon.ledger.audit import audit
-from platoon.nouns import Digest
+from platoon.nouns import Address, Digest, Instant, Tokens
+from platoon.records.agreements import (
+    Opinion,
+    Payment,
+    Signed,
+    TaskRequest,
+    TaskResponse,
+    compute_agreement_digest,
+    sign_agreement,
+)
+from platoon.records.certificates import issue_certificate
+from platoon.records.signing import Account, simulated_account
 
 GARBAGE = Digest(b"\x0f" * 32)
+HOME = Digest(b"\x0a" * 32)
+"""The task that certificates come from."""
+ISSUERS = [simulated_account(1, "issuer", i) for i in range(3)]
 FAIR = {0: 900_000, 1: 700_000, 2: 100_000}
 LIE = {0: -900_000, 1: 0, 2: 800_000}
 
@@ -21,7 +35,8 @@ LIE = {0: -900_000, 1: 0, 2: 800_000}
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run that is not finished: round 1 settled, round 2 recorded; edge server 3 lies, then votes garbage."""
-    town = Town(tmp_path)
+    town = Town(tmp_path, purse=Tokens(50_000_000))
+    agree(town)
     (tmp_path / "scenario.toml").write_text(Scenario().to_toml())
     town.record_all(sorted(FAIR))
     for server in range(4):
@@ -34,9 +49,83 @@ def run(tmp_path: Path) -> Path:
     assert town.settle().ok
     assert town.record(0, town.update(4)).ok
     assert town.record(1, town.update(4), town.update(5)).ok  # vehicle 4 reached two edge servers
+    admit(town)
     town.chain.commit("round 1")
     town.chain.close()
     return tmp_path
+
+
+def agree(town: Town) -> None:
+    """Three edge servers join, vehicles 0 to 2 answer (one of them twice), the last of three orders is over budget."""
+    calls, at = town.chain.agreements, Instant(10)
+    request = TaskRequest(
+        publisher=town.publisher.address,
+        content=Digest(b"\x07" * 32),
+        vehicles=2,
+        samples=300,
+        cycles=10**6,
+        deadline=Instant(1_000_000),
+        budget=20_000_000,
+        serial=1,
+    )
+    name = compute_agreement_digest(town.chain.registry, request)
+
+    def sign(account: Account, agreement: Any) -> Any:
+        return Signed(agreement=agreement, signature=sign_agreement(account, town.chain.registry, agreement))
+
+    def respond(vehicle: int) -> Any:
+        opinions = (Opinion(subject=town.servers[0].address, reputation=(vehicle + 1) * 100_000),)
+        response = TaskResponse(
+            request=name,
+            vehicle=town.vehicles[vehicle].address,
+            clock=2 * 10**9,
+            samples=300,
+            rate=10**7,
+            opinions=opinions,
+        )
+        return sign(town.vehicles[vehicle], response)
+
+    def order(receiver: Address, amount: int, serial: int) -> Any:
+        return sign(
+            town.publisher,
+            Payment(
+                request=name,
+                payer=town.publisher.address,
+                receiver=receiver,
+                amount=amount,
+                round=0,
+                serial=serial,
+            ),
+        )
+
+    assert not town.send(town.servers[1], calls.join(at, name)).ok  # before anything is asked for
+    assert town.send(town.servers[0], calls.publish(at, sign(town.publisher, request))).ok
+    assert all(town.send(server, calls.join(at, name)).ok for server in town.servers[:3])
+    (pack,) = calls.respond(at, [respond(i) for i in (0, 1, 2, 1)])
+    assert town.send(town.servers[0], pack).ok
+    escrow = town.chain.ledger.contracts.addresses["Escrow"]
+    assert town.send(town.servers[0], calls.pay_order(at, order(escrow, 15_000_000, 2))).ok
+    assert town.send(town.servers[2], calls.pay_order(at, order(town.vehicles[2].address, 3, 3))).ok
+    assert not town.send(town.servers[1], calls.pay_order(at, order(escrow, 6_000_000, 4))).ok
+
+
+def admit(town: Town) -> None:
+    """Vehicle 3 has a certificate, which is used twice; another one has expired; the last issuer is unknown."""
+    membership = town.chain.membership
+    trusted = [issuer.address for issuer in ISSUERS[:2]]
+    assert town.send(town.operator, membership.trust_issuers(HOME, trusted)).ok
+    assert town.send(town.operator, membership.distrust(trusted[1])).ok
+    for at, issuer, vehicle, expiry in ((20, 0, 3, 500), (21, 0, 3, 500), (600, 0, 5, 500), (600, 2, 5, 900)):
+        certificate = issue_certificate(
+            ISSUERS[issuer],
+            HOME,
+            vehicle=town.vehicles[vehicle].address,
+            reputation=810_000,
+            round=7,
+            expiry=Instant(expiry),
+            serial=vehicle,
+        )
+        town.send(town.servers[0], membership.admit_certified(Instant(at), certificate))
 
 
 def call(*arguments: object) -> Result:
@@ -87,11 +176,104 @@ def test_a_refused_update_is_shown_beside_the_one_that_counts(run: Path) -> None
     assert [(row["edge_server"], row["refused"]) for row in rows] == [(0, None), (1, "recorded before")]
 
 
+def test_the_request_its_answers_and_the_payments(run: Path) -> None:
+    task = read(run)
+    request = task["request"]
+    asked = ("publisher", "vehicles", "samples", "cycles", "deadline_us", "budget", "serial", "brought_by")
+    assert [request[name] for name in asked] == [
+        *("publisher", 2, 300, 10**6, 1_000_000, 20_000_000, 1),
+        "edge server 0",
+    ]
+    assert request["content"] == "0x" + "07" * 32
+    assert task["joined"] == ["edge server 0", "edge server 1", "edge server 2"]
+    assert [row["vehicle"] for row in task["responses"]] == ["vehicle 0", "vehicle 1", "vehicle 2"]
+    assert task["responses"][1] == {
+        "vehicle": "vehicle 1",
+        "block": request["block"] + 4,
+        "brought_by": "edge server 0",
+        "clock_hz": 2 * 10**9,
+        "samples": 300,
+        "rate_bit_s": 10**7,
+        "opinions": {"edge server 0": 200_000},
+    }
+    (declined,) = task["declined"]
+    assert (declined["vehicle"], declined["reason"]) == ("vehicle 1", "answered before")
+    assert task["opinions"] == [{"subject": "edge server 0", "opinions": 3, "mean": 200_000}]
+    (refused,) = task["refused"]
+    assert (refused["what"], refused["brought_by"], refused["refused"]) == (
+        "join",
+        "edge server 1",
+        "nothing is asked for",
+    )
+    paid = [(row["receiver"], row["amount"], row["brought_by"], row["refused"]) for row in task["payments"]]
+    assert paid == [
+        ("Escrow", 15_000_000, "edge server 0", None),
+        ("vehicle 2", 3, "edge server 2", None),
+        ("Escrow", 6_000_000, "edge server 1", "over budget"),
+    ]
+
+
+def test_certificates_as_what_they_are(run: Path) -> None:
+    task = read(run)
+    said = [(row["vehicle"], row["kind"], row["expiry_us"], row["refused"]) for row in task["certificates"]]
+    assert said == [
+        ("vehicle 3", "certificate", 500, None),
+        ("vehicle 3", "certificate", 500, "used before"),
+        ("vehicle 5", "certificate", 500, "expired"),
+        ("vehicle 5", "certificate", 900, "unknown issuer"),
+    ]
+    first = task["certificates"][0]
+    assert first["issuer"] == "0x" + ISSUERS[0].address.hex()
+    assert (first["task"], first["reputation"], first["round"], first["serial"]) == (
+        "0x" + HOME.hex(),
+        810_000,
+        7,
+        3,
+    )
+    assert [(row["issuer"], row["trusted"]) for row in task["issuers"]] == [
+        ("0x" + ISSUERS[0].address.hex(), True),
+        ("0x" + ISSUERS[1].address.hex(), False),
+    ]
+
+
+def test_a_vehicles_papers(run: Path) -> None:
+    """What vehicle 2 answered and was paid by order; by what vehicle 3 was admitted, and by what not again."""
+    second, third = read(run, "--vehicle", 2), read(run, "--vehicle", 3)
+    assert second["response"]["opinions"] == {"edge server 0": 300_000}
+    assert [(row["amount"], row["serial"]) for row in second["payments"]] == [(3, 3)]
+    assert (second["certificates"], third["response"]) == ([], None)
+    assert [row["refused"] for row in third["certificates"]] == [None, "used before"]
+    assert third["reputation"] == 810_000
+    assert [event["event"] for event in third["other_events"]] == []
+    assert read(run, "--vehicle", 1)["declined"][0]["reason"] == "answered before"
+
+
+def test_papers_in_their_blocks(run: Path) -> None:
+    sent = [t for height in range(read(run)["blocks"]) for t in read(run, "--block", height)["transactions"]]
+    (published,) = [t for t in sent if t["function"] == "publish"]
+    assert published["arguments"]["asked"]["deadline_us"] == 1_000_000
+    (pack,) = [t for t in sent if t["function"] == "respond"]
+    assert [row["vehicle"] for row in pack["arguments"]["responses"]] == [
+        f"vehicle {i}" for i in (0, 1, 2, 1)
+    ]
+    assert pack["arguments"]["responses"][0]["opinions"] == [["edge server 0", 100_000]]
+    orders = [t["arguments"]["order"] for t in sent if t["function"] == "pay_order"]
+    assert [order["serial"] for order in orders] == [2, 3, 4]
+    expired = next(t for t in sent if t["error"] == "expired")
+    assert expired["arguments"]["certificate"]["vehicle"] == "vehicle 5"
+    assert len(expired["arguments"]["certificate"]["signature"]) == 2 + 2 * 65
+
+
 def test_a_block_says_who_sent_what(run: Path) -> None:
     heights = range(read(run)["blocks"])
     blocks = [read(run, "--block", height) for height in heights]
     assert [block["parent"] for block in blocks[1:]] == [block["hash"] for block in blocks[:-1]]
-    sent = [(t["sender"], t["function"], t["ok"], t["error"]) for b in blocks[1:] for t in b["transactions"]]
+    sent = [
+        (t["sender"], t["function"], t["ok"], t["error"])
+        for b in blocks[1:]
+        for t in b["transactions"]
+        if t["contract"] == "Training"
+    ]
     assert sent[:2] == [("edge server 0", "record", True, ""), ("edge server 1", "record", True, "")]
     assert ("edge server 0", "settle", False, "no model has a majority") in sent
     assert all(block["sealed_by"] == blocks[0]["sealed_by"] for block in blocks)
@@ -103,9 +285,19 @@ def test_a_block_says_who_sent_what(run: Path) -> None:
     ("options", "words"),
     [
         ((), ("3 (scores, vote, -0.30)", "rounds", "edge servers")),
-        (("--block", 1), ("edge server 0: Training.record", "-> Recorded", "sealed by")),
-        (("--block", 13), ("refused: no model has a majority",)),
-        (("--vehicle", 2), ("invalid", "0.100", "0.800", "0.500 -> 0.300")),
+        (
+            (),
+            ("joined by", "3 vehicles, 1 answers declined", "20.00 tokens", "refused: over budget", "0.200"),
+        ),
+        (
+            (),
+            ("certificates", "refused: used before", "refused: expired", "0.810", "refused: unknown issuer"),
+        ),
+        (("--block", 10), ("edge server 0: Training.record", "-> Recorded", "sealed by")),
+        (("--block", 22), ("refused: no model has a majority",)),
+        (("--block", 6), ("responses  request", "vehicle vehicle 2", "-> Declined")),
+        (("--vehicle", 2), ("invalid", "0.100", "0.800", "0.500 -> 0.300", "2.00 GHz", "payments by order")),
+        (("--vehicle", 3), ("certificate", "admitted", "refused: used before")),
     ],
 )
 def test_tables_for_people(

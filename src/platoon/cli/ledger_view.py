@@ -52,10 +52,96 @@ def view_task(task: Json) -> Group:
         ),
         (_round_cells(row) for row in task["rounds"]),
     )
-    parts: list[RenderableType] = [_facts(facts), Text(), servers, Text(), rounds]
+    parts: list[RenderableType] = [_facts(facts), Text(), _view_request(task), Text(), servers]
+    parts += [Text(), rounds]
+    parts += _view_papers(task)
     if task["cases"]:
         parts += [Text(), _view_cases(task["cases"])]
     return Group(*parts)
+
+
+def _view_request(task: Json) -> RenderableType:
+    """How the task came about."""
+    request = task["request"]
+    if request is None:
+        return Text("no request was published")
+    declined = f", {len(task['declined'])} answers declined" if task["declined"] else ""
+    attested = sum(_is_plain(row) for row in task["certificates"])
+    facts = {
+        "request": request["request"],
+        "asks for": f"{request['vehicles']} vehicles a round with {request['samples']} samples, "
+        f"{request['cycles']:,} cycles per sample; description {_short(request['content'])}",
+        "answers until": f"{request['deadline_us'] / MILLION:.1f} s",
+        "budget": f"{_tokens(request['budget'])} tokens",
+        "joined by": ", ".join(task["joined"]) or "nobody",
+        "answered by": f"{len(task['responses'])} vehicles{declined}",
+    }
+    if attested:
+        facts["admitted"] = f"{attested} vehicles by attestation"
+    return _facts(facts)
+
+
+def _is_plain(row: Json) -> bool:
+    """An attestation that went through: nothing that needs a row of its own beside others."""
+    return bool(row["kind"] == "attestation" and row["refused"] is None)
+
+
+def _view_papers(task: Json) -> list[RenderableType]:
+    """Opinions, payments by order, who was admitted by a certificate or not, and what was refused."""
+    certificates = [row for row in task["certificates"] if not _is_plain(row)]
+    tables = (
+        ("opinions", _OPINIONS, [_opinion_cells(row) for row in task["opinions"]]),
+        ("payments by order", _PAYMENTS, [_payment_cells(row) for row in task["payments"]]),
+        ("certificates", _CERTIFICATES, [_certificate_cells(row) for row in certificates]),
+        ("refused", _REFUSED, [_refused_cells(row) for row in (*task["refused"], *task["declined"])]),
+    )
+    parts: list[RenderableType] = []
+    for title, heading, rows in tables:
+        if rows:
+            parts += [Text(), _table(title, heading, rows)]
+    return parts
+
+
+_OPINIONS = ("of", "opinions", "mean")
+_PAYMENTS = ("block", "from", "to", "amount", "round", "serial", "brought by", "verdict")
+_CERTIFICATES = (
+    *("block", "vehicle", "by", "issuer", "reputation", "its round", "expires", "serial", "brought by"),
+    "verdict",
+)
+_REFUSED = ("block", "what", "brought by", "reason")
+
+
+def _opinion_cells(row: Json) -> tuple[Any, ...]:
+    return row["subject"], row["opinions"], _share(row["mean"])
+
+
+def _payment_cells(row: Json) -> tuple[Any, ...]:
+    verdict = "paid" if row["refused"] is None else f"refused: {row['refused']}"
+    parties = (_short(row["payer"]), _short(row["receiver"]))
+    return (
+        *(row["block"], *parties, _tokens(row["amount"]), row["round"], row["serial"]),
+        *(row["brought_by"], verdict),
+    )
+
+
+def _certificate_cells(row: Json) -> tuple[Any, ...]:
+    verdict = "admitted" if row["refused"] is None else f"refused: {row['refused']}"
+    expires = "" if row["expiry_us"] is None else f"{row['expiry_us'] / MILLION:.1f} s"
+    return (
+        *(
+            row["block"],
+            _short(row["vehicle"]),
+            row["kind"],
+            _short(row["issuer"] or ""),
+            _share(row["reputation"]),
+        ),
+        *(row["round"], expires, row["serial"], row["brought_by"], verdict),
+    )
+
+
+def _refused_cells(row: Json) -> tuple[Any, ...]:
+    what = row.get("what") or f"answer of {_short(row['vehicle'])}"
+    return row["block"], what, row["brought_by"], row.get("refused") or row["reason"]
 
 
 def _view_cases(cases: Sequence[Json]) -> Table:
@@ -100,11 +186,23 @@ def view_block(block: Json) -> Group:
         result = "" if sent["ok"] else f"  refused: {sent['error']}"
         title = f"{position}  {sent['sender']}: {sent['contract']}.{sent['function']}{result}"
         parts += [Text(), Text(title, style="bold" if sent["ok"] else "bold red")]
-        parts.append(Text(f"   {_line(sent['arguments'])}", style="dim"))
+        parts += [Text(f"   {line}", style="dim") for line in _argument_lines(sent["arguments"])]
         for event in sent["events"]:
             values = {key: value for key, value in event.items() if key not in ("contract", "event")}
             parts.append(Text(f"   -> {event['event']}  {_line(values)}"))
     return Group(*parts)
+
+
+def _argument_lines(arguments: Json) -> list[str]:
+    """Plain arguments in one line, then a line for each row of those that are lists of rows."""
+    rows = {name: value for name, value in arguments.items() if _is_rows(value)}
+    lines = [_line({name: value for name, value in arguments.items() if name not in rows})]
+    lines += [f"{name}  {_line(row)}" for name, values in rows.items() for row in values]
+    return [line for line in lines if line]
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
 def view_vehicle(vehicle: Json) -> Group:
@@ -117,6 +215,13 @@ def view_vehicle(vehicle: Json) -> Group:
     }
     if vehicle["revoked"]:
         facts["revoked"] = "yes"
+    if (response := vehicle["response"]) is not None:
+        facts["answered"] = (
+            f"block {response['block']}, by {response['brought_by']}: {response['clock_hz'] / 1e9:.2f} GHz, "
+            f"{response['samples']} samples, {response['rate_bit_s'] / 1e6:.1f} Mbit/s (claims)"
+        )
+        said = [f"{who} {_share(value)}" for who, value in response["opinions"].items()]
+        facts["its opinions"] = ", ".join(said) or "none"
     servers = sorted({server for row in vehicle["rounds"] for server in row["scores"]}, key=int)
     heading = (
         *("round", "block", "recorded by", "digest", "samples"),
@@ -125,6 +230,13 @@ def view_vehicle(vehicle: Json) -> Group:
     )
     rows = _table("rounds", heading, (_update_cells(row, servers) for row in vehicle["rounds"]))
     parts: list[RenderableType] = [_facts(facts), Text(), rows]
+    for title, heading, cells in (
+        ("admission", _CERTIFICATES, [_certificate_cells(row) for row in vehicle["certificates"]]),
+        ("payments by order", _PAYMENTS, [_payment_cells(row) for row in vehicle["payments"]]),
+        ("declined", _REFUSED, [_refused_cells(row) for row in vehicle["declined"]]),
+    ):
+        if cells:
+            parts += [Text(), _table(title, heading, cells)]
     for event in vehicle["other_events"]:
         values = {key: value for key, value in event.items() if key not in ("contract", "event", "block")}
         parts.append(Text(f"block {event['block']}: {event['contract']}.{event['event']}  {_line(values)}"))

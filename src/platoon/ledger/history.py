@@ -14,6 +14,7 @@ from platoon.ledger.blocks import MAX_NUMBER, Block, Result, recover_sealers
 from platoon.ledger.chain_log import ChainLog
 from platoon.ledger.contracts import CONTRACTS, ContractSet, Event, compute_set_digest
 from platoon.ledger.history_cases import CaseBook
+from platoon.ledger.history_papers import EVENTS, PaperBook, Sent, explain, join_signature
 from platoon.ledger.model import read_rules
 from platoon.ledger.model_registry import VEHICLE
 from platoon.ledger.model_stakes import REASONS, STEPS, unpack
@@ -77,6 +78,7 @@ def show_vehicle(path: Path, vehicle: str) -> Json:
         "reputation": history.reputations.get(number, history.start),
         "paid": sum(row["reward"] or 0 for row in rounds),
         "rounds": rounds,
+        **history.describe_papers(accounts),
         "other_events": [event for account in accounts for event in history.mentions.get(account, [])],
     }
 
@@ -139,6 +141,7 @@ class _History:
         self.reputations: dict[int, int] = {}
         """Of vehicles that were judged, admitted or flagged, ppm, by number."""
         self._cases = CaseBook()
+        self._papers = PaperBook()
         self.mentions: dict[Address, list[Json]] = {}
         self.start = 0
         """Reputation of a newcomer."""
@@ -208,6 +211,8 @@ class _History:
         contract, function, arguments = self._decode(transaction)
         sender = self._name(transaction.sender)
         events = [self.contracts.decode_log(log) for log in result.logs]
+        sent = Sent(height, transaction.sender, contract, function, arguments, result.error, events)
+        self._papers.take(sent)
         for event in events:
             self._take_event(event, height)
         if result.ok and (contract, function) == ("Training", "score"):
@@ -219,6 +224,8 @@ class _History:
                 self._rotate(Address(retired), Address(renewed))
         elif (contract, function) == ("Training", "record"):
             arguments = arguments | {"entries": [_describe_entry(entry) for entry in arguments["entries"]]}
+        else:
+            arguments = explain(contract, function, arguments)
         return {
             "hash": _hex(keccak(raw)),
             "sender": sender,
@@ -284,7 +291,7 @@ class _History:
                     "event": event.name,
                     **self._show(values),
                 }
-                if event.name not in ("Registered", "Transfer", "Reported"):
+                if event.name not in ("Registered", "Transfer", "Reported") and event.name not in EVENTS:
                     self.mentions.setdefault(account, []).append(said)
 
     def _rotate(self, retired: Address, renewed: Address) -> None:
@@ -390,7 +397,12 @@ class _History:
             "head": _hex(self._head),
             "rounds": [self._describe_round(row) for row in self.rounds.values()],
             "cases": self._cases.describe(),
+            **self._papers.describe(self._show),
         }
+
+    def describe_papers(self, accounts: Sequence[Address]) -> Json:
+        """A vehicle's answer, certificates and payments by order; ``accounts``: all that it ever had."""
+        return self._papers.describe_vehicle(accounts, self._show)
 
     def _describe_round(self, row: _Round) -> Json:
         taken = [row.taken(vehicle) for vehicle in row.recorded]
@@ -455,15 +467,15 @@ class _History:
 
 def _describe_rules(parameters: Sequence[int]) -> Json:
     rules = read_rules(parameters)
-    names = [name for name in rules.__slots__ if name not in ("rule", "weights", "payment")]
+    names = [name for name in rules.__slots__ if name not in ("rule", "weights", "payment", "description")]
     kinds = {name: getattr(rules, name).name.lower() for name in ("rule", "weights", "payment")}
-    return kinds | {name: getattr(rules, name) for name in names}
+    numbers = {name: getattr(rules, name) for name in names}
+    return kinds | numbers | {"description": _hex(rules.description.to_bytes(32, "big"))}
 
 
 def _describe_entry(entry: Sequence[Any]) -> Json:
     vehicle, digest, samples, v, r, s = entry
-    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + v.to_bytes(32, "big").lstrip(b"\0")
-    return {"vehicle": vehicle, "digest": digest, "samples": samples, "signature": signature}
+    return {"vehicle": vehicle, "digest": digest, "samples": samples, "signature": join_signature(v, r, s)}
 
 
 def _refusal(reason: int) -> str:
