@@ -56,7 +56,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def agree(town: Town) -> None:
-    """Three edge servers join, vehicles 0 to 2 answer (one of them twice), the last of three orders is over budget."""
+    """Three edge servers join, vehicles 0 to 2 answer (one twice), the last of three orders is over budget."""
     calls, at = town.chain.agreements, Instant(10)
     request = TaskRequest(
         publisher=town.publisher.address,
