@@ -238,6 +238,7 @@ class EmbeddedLedger:
         )
         commit = Commit(round=round, height=height, checkpoint=checkpoint, digest=digest)
         self._log.append(self._pending, commit)
+        self._state.machine.shed_history()
         self._pending, self._fold, self._commit = [], EMPTY_FOLD, commit
 
     def _execute(self, raw: bytes) -> Execution:
@@ -314,6 +315,7 @@ class EmbeddedLedger:
                 raise VerificationError(f"{where}, transaction {position}: it does not lead to its receipt")
         block_hash = block.header.compute_hash(self.contracts.addresses["Registry"])
         self._link(block, block_hash)
+        self._state.machine.shed_history()
 
     def _take_commit(self, commit: Commit) -> None:
         check_commit(commit, self._commit, self._fold)

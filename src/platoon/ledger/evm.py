@@ -1,12 +1,16 @@
 """The Ethereum virtual machine in this process. The only module that imports ``pyrevm``.
 
-pyrevm executes; it keeps no blocks, no log and no file. Its state is a journal in memory, and a failed call is
-undone by pyrevm itself. Costs of storage are counted as if one transaction never ended (slots stay warm), so gas
-here is a lower bound of what a network charges and is not part of any record.
+pyrevm executes; it keeps no blocks, no log and no file. A failed call is undone by pyrevm itself. Costs of storage
+are counted as if one transaction never ended (slots stay warm), so gas here is a lower bound of what a network
+charges and is not part of any record.
+
+pyrevm remembers how to undo every call it ever made, which it cannot be told to forget (``revm`` forgets at the end
+of a transaction, and pyrevm has none). ``Machine.shed_history`` carries the state over into a fresh EVM instead, so
+that memory follows the state and not the number of calls.
 """
 
 import re
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from pyrevm import EVM, CfgEnv, Env
@@ -19,6 +23,14 @@ _HALTED = re.compile(r"^Halt \{ reason: (\w+)")
 _ERROR_SELECTOR = bytes.fromhex("08c379a0")
 _NOBODY = "0x" + "00" * 20
 _VIEW_GAS = 2**40
+_HISTORY_GAS = 2**26
+"""After so much gas the past is shed, at the earliest: a few MB."""
+_GAS_PER_SLOT = 2**14
+"""And after so much for each slot of the state: carrying one over takes some microseconds, as this gas does."""
+_CALL_GAS = 2**14
+"""What a call counts at least."""
+_ACCOUNT = re.compile(r"(0x[0-9a-f]{40}): Account \{")
+_SLOT = re.compile(r"(\d+): StorageSlot \{ previous_or_original_value: \d+, present_value: (\d+) \}")
 
 
 class Execution(NamedTuple):
@@ -35,20 +47,52 @@ class Machine:
     """An EVM (London) with an empty state."""
 
     def __init__(self, chain_id: int) -> None:
-        self._evm = EVM(env=Env(cfg=CfgEnv(chain_id=chain_id)), spec_id="LONDON")
+        self._chain_id = chain_id
+        self._evm = self._boot()
+        self._deployments: list[tuple[str, bytes, int]] = []
+        """Deployer, creation code and gas of every contract."""
+        self._gas = 0
+        """Used since the EVM was fresh: what it remembers grows with it."""
+        self._due = _HISTORY_GAS
+
+    def _boot(self) -> EVM:
+        return EVM(env=Env(cfg=CfgEnv(chain_id=self._chain_id)), spec_id="LONDON")
+
+    def shed_history(self, *, now: bool = False) -> None:
+        """Carry the state over into a fresh EVM, where enough has been done since the last time (or ``now``).
+
+        Nothing that a contract can see changes. The work between two times is in proportion to the state, so that
+        shedding stays a small part of it.
+
+        Raises:
+            RuntimeError: pyrevm gives its state in a form that is not known.
+        """
+        if self._gas < self._due and not now:
+            return
+        slots = _read_slots(self._evm.journal_str)
+        fresh = self._boot()
+        for deployer, code, gas in self._deployments:
+            fresh.deploy(deployer, code, gas=gas)
+        for contract, slot, value in slots:
+            fresh.insert_account_storage(contract, slot, value)
+        if any(fresh.storage(contract, slot) != value for contract, slot, value in slots):
+            raise RuntimeError("pyrevm did not take the state over")
+        self._evm, self._gas, self._due = fresh, 0, max(_HISTORY_GAS, _GAS_PER_SLOT * len(slots))
 
     def execute(self, sender: Address, to: Address | None, data: bytes, gas: int) -> Execution:
         """Execute a call, or deploy where ``to`` is None. A failed one leaves the state untouched."""
-        caller = "0x" + sender.hex()
+        self._gas += _CALL_GAS
         try:
             if to is None:
-                self._evm.deploy(caller, data, gas=gas)
+                self._evm.deploy(_encode_address(sender), data, gas=gas)
+                self._deployments.append((_encode_address(sender), data, gas))
             else:
-                self._evm.message_call(caller, "0x" + to.hex(), calldata=data, gas=gas)
+                self._evm.message_call(_encode_address(sender), _encode_address(to), calldata=data, gas=gas)
         except RuntimeError as error:
             return Execution(False, _explain(str(error)), (), 0)
         result = self._evm.result
         assert result is not None  # there is one after every call
+        self._gas += result.gas_used
         logs = tuple(
             [
                 Log(_decode_address(log.address), tuple(topics), data)
@@ -60,16 +104,40 @@ class Machine:
 
     def read(self, to: Address, data: bytes) -> bytes:
         """Call a view; raises ``ValueError`` with the contract's reason."""
+        self._gas += _CALL_GAS
         try:
             output: bytes = self._evm.message_call(
-                _NOBODY, "0x" + to.hex(), calldata=data, gas=_VIEW_GAS, is_static=True
+                _NOBODY, _encode_address(to), calldata=data, gas=_VIEW_GAS, is_static=True
             )
         except RuntimeError as error:
             raise ValueError(_explain(str(error))) from None
         return output
 
 
-@cache
+def _read_slots(state: str) -> list[tuple[str, int, int]]:
+    """Contract, slot and value of everything that is stored and not 0; ``state``: revm's own description of it."""
+    end = state.find(" transient_storage: ")
+    slots, found = [], 0
+    for account in _ACCOUNT.finditer(state, 0, end):
+        start = state.find(" storage: {", account.end(), end)
+        stop = state.find("}, status: ", start, end)
+        if start < 0 or stop < 0:
+            raise RuntimeError("pyrevm describes an account in a form that is not known")
+        for slot in _SLOT.finditer(state, start, stop + 1):
+            found += 1
+            if slot[2] != "0":
+                slots.append((account[1], int(slot[1]), int(slot[2])))
+    if found == 0 or found != state.count("present_value: ", 0, end):
+        raise RuntimeError("pyrevm describes its state in a form that is not known")
+    return slots
+
+
+@lru_cache(maxsize=1024)
+def _encode_address(address: Address) -> str:
+    return "0x" + address.hex()
+
+
+@lru_cache(maxsize=1024)
 def _decode_address(text: str) -> Address:
     return Address(bytes.fromhex(text[2:]))
 
