@@ -10,6 +10,8 @@ that memory follows the state and not the number of calls.
 """
 
 import re
+import sqlite3
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,10 +25,8 @@ _HALTED = re.compile(r"^Halt \{ reason: (\w+)")
 _ERROR_SELECTOR = bytes.fromhex("08c379a0")
 _NOBODY = "0x" + "00" * 20
 _VIEW_GAS = 2**40
-_HISTORY_GAS = 2**26
-"""After so much gas the past is shed, at the earliest: a few MB."""
-_GAS_PER_SLOT = 2**14
-"""And after so much for each slot of the state: carrying one over takes some microseconds, as this gas does."""
+_GAS_PER_SLOT = 2**11
+"""Gas between two times at least, for each slot of the state: carrying one over takes about as long as this gas."""
 _CALL_GAS = 2**14
 """What a call counts at least."""
 _ACCOUNT = re.compile(r"(0x[0-9a-f]{40}): Account \{")
@@ -49,35 +49,37 @@ class Machine:
     def __init__(self, chain_id: int) -> None:
         self._chain_id = chain_id
         self._evm = self._boot()
-        self._deployments: list[tuple[str, bytes, int]] = []
-        """Deployer, creation code and gas of every contract."""
+        self._stored = _Stored()
+        """What was stored when the past was last shed: an EVM tells only of what it has touched since."""
         self._gas = 0
         """Used since the EVM was fresh: what it remembers grows with it."""
-        self._due = _HISTORY_GAS
 
     def _boot(self) -> EVM:
         return EVM(env=Env(cfg=CfgEnv(chain_id=self._chain_id)), spec_id="LONDON")
 
-    def shed_history(self, *, now: bool = False) -> None:
-        """Carry the state over into a fresh EVM, where enough has been done since the last time (or ``now``).
+    def shed_history(self, after: int) -> None:
+        """Carry the state over into a fresh EVM, where so much gas has been used since the last time.
 
-        Nothing that a contract can see changes. The work between two times is in proportion to the state, so that
-        shedding stays a small part of it.
+        Nothing that a contract can see changes. It takes more gas where the state is large, so that shedding is a
+        small part of the work.
 
         Raises:
             RuntimeError: pyrevm gives its state in a form that is not known.
         """
-        if self._gas < self._due and not now:
+        if self._gas < max(after, _GAS_PER_SLOT * self._stored.slots):
             return
-        slots = _read_slots(self._evm.journal_str)
-        fresh = self._boot()
-        for deployer, code, gas in self._deployments:
-            fresh.deploy(deployer, code, gas=gas)
-        for contract, slot, value in slots:
-            fresh.insert_account_storage(contract, slot, value)
-        if any(fresh.storage(contract, slot) != value for contract, slot, value in slots):
-            raise RuntimeError("pyrevm did not take the state over")
-        self._evm, self._gas, self._due = fresh, 0, max(_HISTORY_GAS, _GAS_PER_SLOT * len(slots))
+        self._stored.update(_read_slots(self._evm.journal_str))
+        accounts = {**self._evm.db_accounts, **self._evm.journal_state}
+        self._evm, self._gas = self._boot(), 0
+        for address, account in accounts.items():
+            if account.nonce or account.code:
+                self._evm.insert_account_info(address, account)
+        for contract, slot, value in self._stored:
+            before = self._evm.snapshot()
+            self._evm.insert_account_storage(contract, slot, value)
+            self._evm.revert(
+                before
+            )  # undoes that the account was looked up: the slot would be in the journal
 
     def execute(self, sender: Address, to: Address | None, data: bytes, gas: int) -> Execution:
         """Execute a call, or deploy where ``to`` is None. A failed one leaves the state untouched."""
@@ -85,7 +87,6 @@ class Machine:
         try:
             if to is None:
                 self._evm.deploy(_encode_address(sender), data, gas=gas)
-                self._deployments.append((_encode_address(sender), data, gas))
             else:
                 self._evm.message_call(_encode_address(sender), _encode_address(to), calldata=data, gas=gas)
         except RuntimeError as error:
@@ -114,10 +115,39 @@ class Machine:
         return output
 
 
-def _read_slots(state: str) -> list[tuple[str, int, int]]:
-    """Contract, slot and value of everything that is stored and not 0; ``state``: revm's own description of it."""
+class _Stored:
+    """The storage of all contracts; SQLite keeps it in a passing file of its own, out of memory."""
+
+    def __init__(self) -> None:
+        self.slots = 0
+        """How many are not 0."""
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.execute(
+            "CREATE TABLE stored (contract TEXT, slot BLOB, value BLOB, PRIMARY KEY (contract, slot)) WITHOUT ROWID"
+        )
+        self._database.execute("BEGIN")  # never ended: nothing of it is to last
+
+    def update(self, touched: Iterable[tuple[str, int, int]]) -> None:
+        """Takes what these slots hold now; raises ``RuntimeError`` where nothing was ever stored."""
+        rows = (
+            (contract, slot.to_bytes(32, "big"), value.to_bytes(32, "big"))
+            for contract, slot, value in touched
+        )
+        self._database.executemany("INSERT OR REPLACE INTO stored VALUES (?, ?, ?)", rows)
+        self._database.execute("DELETE FROM stored WHERE value = zeroblob(32)")
+        self.slots = int(self._database.execute("SELECT count(*) FROM stored").fetchone()[0])
+        if self.slots == 0:
+            raise RuntimeError("pyrevm describes its state in a form that is not known")
+
+    def __iter__(self) -> Iterator[tuple[str, int, int]]:
+        for contract, slot, value in self._database.execute("SELECT * FROM stored"):
+            yield contract, int.from_bytes(slot, "big"), int.from_bytes(value, "big")
+
+
+def _read_slots(state: str) -> Iterator[tuple[str, int, int]]:
+    """Contract, slot and value of all storage that was touched; ``state``: revm's own description of it."""
     end = state.find(" transient_storage: ")
-    slots, found = [], 0
+    found = 0
     for account in _ACCOUNT.finditer(state, 0, end):
         start = state.find(" storage: {", account.end(), end)
         stop = state.find("}, status: ", start, end)
@@ -125,11 +155,9 @@ def _read_slots(state: str) -> list[tuple[str, int, int]]:
             raise RuntimeError("pyrevm describes an account in a form that is not known")
         for slot in _SLOT.finditer(state, start, stop + 1):
             found += 1
-            if slot[2] != "0":
-                slots.append((account[1], int(slot[1]), int(slot[2])))
-    if found == 0 or found != state.count("present_value: ", 0, end):
+            yield account[1], int(slot[1]), int(slot[2])
+    if end < 0 or found != state.count("present_value: ", 0, end):
         raise RuntimeError("pyrevm describes its state in a form that is not known")
-    return slots
 
 
 @lru_cache(maxsize=1024)
