@@ -782,7 +782,7 @@ def updates() -> (DynArray[uint256, MAX_UPDATES], DynArray[bytes32, MAX_UPDATES]
     digests: DynArray[bytes32, MAX_UPDATES] = []
     for i: uint256 in range(self.count, bound=MAX_UPDATES):
         key: uint256 = self.keys[i]
-        keys.append(((key >> 64) << 64) | (key & (2**16 - 1)))
+        keys.append(((key >> 64) << 64) | (key & (2**16 - 1)))  # without the handle
         digests.append(self.digests[key & 255])
     return keys, digests
 

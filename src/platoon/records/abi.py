@@ -152,6 +152,7 @@ def _compile_array(element: Codec) -> Codec:
     if element.is_array:
         raise ValueError("an array of arrays is not supported")
     size = WORD * element.words
+    is_plain = element.signature in ("uint256", "int256", "bytes32")
     read = partial(int.from_bytes, byteorder="big", signed=element.signature == "int256")
 
     def encode(values: Sequence[Any]) -> bytes:
@@ -162,7 +163,7 @@ def _compile_array(element: Codec) -> Codec:
         if count > (len(data) - start) // size:
             raise ValueError("an array longer than the data")
         end = start + count * size
-        if element.check is None and size == WORD:  # the long arrays are of plain words
+        if is_plain:  # the long arrays are of plain words
             parts = [data[i : i + WORD] for i in range(start, end, WORD)]
             return tuple(parts if element.signature == "bytes32" else [read(part) for part in parts])
         return tuple([element.decode(data, i) for i in range(start, end, size)])
