@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("learning", "ledger", "quickstart", "identity", "twin", "selection", "plausibility", "worlds")
+NAMES = ("learning", "ledger", "quickstart", "identity", "twin", "selection", "worlds")
 
 
 def main() -> int:

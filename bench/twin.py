@@ -17,7 +17,10 @@ from bench.rows import OUT, Row, keep
 PARTS = {
     "positions": "bench.twin_positions",
     "fixes": "bench.twin_fixes",
+    "links": "bench.twin_links",
+    "link_methods": "bench.twin_link_methods",
     "drives": "bench.twin_drives",
+    "compute": "bench.twin_compute",
 }
 """Name of a part, and its module."""
 

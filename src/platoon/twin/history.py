@@ -2,9 +2,9 @@
 
 The forecast is the present value plus a weighted sum of how far some running means stand from it: over 2 to 240
 seconds, over all that was heard of the vehicle, over all vehicles. The weights belong to horizons, are shared by
-the fleet, and are least absolute deviations, since the mean error in dB is what a forecast is judged by; squared
-errors gave weights that lose to "it stays" at most horizons (measured on real drives). They are learned while
-time passes, by weighted least squares with weights of one over the error, so that nothing is kept but sums.
+the fleet, and are least absolute deviations, since the mean error in dB is what a forecast is judged by: squared
+errors follow the rare large jump, and lose to "it stays" where most values stay. They are learned while time
+passes, by weighted least squares with weights of one over the error, so that nothing is kept but sums.
 At a horizon where the sums do not show a gain over "it stays", the forecast is that it stays.
 """
 
