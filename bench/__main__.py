@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("learning", "ledger", "quickstart", "identity", "twin", "selection", "worlds")
+NAMES = ("learning", "ledger", "quickstart", "identity", "twin", "selection", "worlds", "aggregation")
 
 
 def main() -> int:

@@ -42,6 +42,7 @@ def test_products_of_several_chunks_of_the_largest_entries():
     rows = np.array([[LARGEST] * size, [-LARGEST] * size, [LARGEST - 1] * size], dtype=np.int32)
     values = [LARGEST, -LARGEST, LARGEST - 1]
     assert compute_products(rows) == [[size * a * b for b in values] for a in values]
+    assert compute_lengths(rows) == [isqrt(size * a * a * 2**32) for a in values]
 
 
 @given(matrices())

@@ -61,7 +61,13 @@ def compute_squared_distances(rows: FixedPoint) -> Table:
 
 def compute_lengths(rows: FixedPoint) -> list[int]:
     """Euclidean lengths of rows (K, D), in units of 2^-16 of theirs, rounded down."""
-    return [isqrt(compute_products(row[None])[0][0] << 2 * LENGTH_BITS) for row in rows]
+    squares = [0] * len(rows)
+    for start in range(0, rows.shape[1], _CHUNK):
+        high, low = _split(rows[:, start : start + _CHUNK])
+        parts = [np.einsum("kd,kd->k", *pair) for pair in ((high, high), (high, low), (low, low))]
+        for i, (high_high, high_low, low_low) in enumerate(np.array(parts, dtype=np.int64).T.tolist()):
+            squares[i] += (high_high << 2 * _HALF) + (high_low << _HALF + 1) + low_low
+    return [isqrt(square << 2 * LENGTH_BITS) for square in squares]
 
 
 def compute_distances(products: Table, weights: Sequence[int]) -> list[int]:
