@@ -8,7 +8,7 @@ import numpy as np
 
 from platoon.nouns import Bools, Ints
 from platoon.rng import stream
-from platoon.scenario import Fleet, malicious_count
+from platoon.scenario import Attack, Fleet, malicious_count
 
 ACTS_AS_ONE = ("collusion", "sybil")
 """Attacks of groups: every member of a group sends the same false update."""
@@ -25,6 +25,54 @@ def draw_malicious(fleet: Fleet, seed: int) -> Bools:
     return malicious
 
 
+def list_attacks(fleet: Fleet) -> tuple[Attack, ...]:
+    """All attacks of the fleet in order: ``fleet.attack``, then ``fleet.attacks``. Copies are made of something:
+    those who only act as one flip all their labels.
+
+    >>> [attack.name for attack in list_attacks(Fleet(attack="sybil"))]
+    ['label_flip', 'sybil']
+    """
+    first = () if fleet.attack == "none" else (Attack(name=fleet.attack, strength=fleet.attack_strength),)
+    listed = first + fleet.attacks
+    if listed and all(attack.name in ACTS_AS_ONE for attack in listed):
+        return (Attack(name="label_flip"), *listed)
+    return listed
+
+
+def draw_members(fleet: Fleet, seed: int, number: int) -> Bools:
+    """(N,) who carries out one of ``list_attacks``. Shares are laid one after another round the circle of
+    attackers: two halves are two different halves, two wholes are everybody twice.
+
+    >>> halves = Fleet(attack="none", attacks=(Attack(name="alie", share=0.5), Attack(name="ipm", share=0.5)))
+    >>> int((draw_members(halves, 1, 0) & draw_members(halves, 1, 1)).sum())
+    0
+    """
+    shares = [attack.share for attack in list_attacks(fleet)]
+    attackers = stream(seed, "members").permutation(np.flatnonzero(draw_malicious(fleet, seed)))
+    begin = round(sum(shares[:number]) * len(attackers))
+    end = min(round(sum(shares[: number + 1]) * len(attackers)), begin + len(attackers))
+    members = np.zeros(fleet.vehicles, dtype=np.bool_)
+    if len(attackers):
+        members[attackers[np.arange(begin, end) % len(attackers)]] = True
+    return members
+
+
+def is_on(attack: Attack, round_number: int) -> bool:
+    """Whether an attack is carried out in a round.
+
+    >>> [is_on(Attack(name="ipm", start_round=3, rounds_on=2, rounds_off=1), number) for number in range(1, 8)]
+    [False, False, True, True, False, True, True]
+    """
+    since = round_number - attack.start_round
+    return since >= 0 and since % (attack.rounds_on + attack.rounds_off) < attack.rounds_on
+
+
+def find_copying(fleet: Fleet) -> int | None:
+    """Which of ``list_attacks`` makes groups act as one; the first, if there are several."""
+    names = [attack.name for attack in list_attacks(fleet)]
+    return next((number for number, name in enumerate(names) if name in ACTS_AS_ONE), None)
+
+
 def draw_groups(fleet: Fleet, seed: int) -> tuple[tuple[int, ...], ...]:
     """Malicious vehicles that act as one, the first of each group being the one that they follow; who is left
     alone by the division attacks by itself.
@@ -32,9 +80,9 @@ def draw_groups(fleet: Fleet, seed: int) -> tuple[tuple[int, ...], ...]:
     >>> [len(group) for group in draw_groups(Fleet(vehicles=60, attack="collusion", group=5), seed=1)]
     [5, 5, 5, 3]
     """
-    if fleet.attack not in ACTS_AS_ONE:
+    if (number := find_copying(fleet)) is None:
         return ()
-    attackers = stream(seed, "groups").permutation(np.flatnonzero(draw_malicious(fleet, seed))).tolist()
+    attackers = stream(seed, "groups").permutation(np.flatnonzero(draw_members(fleet, seed, number))).tolist()
     groups = [attackers[start : start + fleet.group] for start in range(0, len(attackers), fleet.group)]
     return tuple(tuple(group) for group in groups if len(group) > 1)
 
@@ -55,11 +103,16 @@ def find_authors(fleet: Fleet, seed: int) -> Ints:
 
 def find_devices(fleet: Fleet, seed: int) -> Ints:
     """(N,) the vehicle in which each account's device is: its own, but for Sybils that of their group's first."""
-    return find_authors(fleet, seed) if fleet.attack == "sybil" else np.arange(fleet.vehicles)
+    return find_authors(fleet, seed) if _copying_name(fleet) == "sybil" else np.arange(fleet.vehicles)
 
 
 def find_convoys(fleet: Fleet, seed: int) -> tuple[tuple[int, ...], ...]:
     """Vehicles that drive in convoy, the first of each in front: colluders, and the platoon."""
-    colluders = draw_groups(fleet, seed) if fleet.attack == "collusion" else ()
+    colluders = draw_groups(fleet, seed) if _copying_name(fleet) == "collusion" else ()
     platoon = draw_platoon(fleet, seed)
     return (*colluders, platoon) if len(platoon) > 1 else colluders
+
+
+def _copying_name(fleet: Fleet) -> str | None:
+    number = find_copying(fleet)
+    return None if number is None else list_attacks(fleet)[number].name

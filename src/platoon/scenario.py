@@ -9,7 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -47,17 +47,43 @@ class Task(Section):
     test_samples: Count = Field(10_000, description="test images used after every round")
 
 
+class Attack(Section):
+    """One attack of a part of the attackers, in some of the rounds."""
+
+    name: str = Field(description="attack by name (docs/attacks.md)")
+    share: Share = Field(
+        1.0, description="share of the attackers; shares are laid one after another round their circle"
+    )
+    start_round: Count = Field(1, description="first round of the attack; honest before")
+    rounds_on: Count = Field(1, description="rounds of attack in a row, for rounds_off above 0")
+    rounds_off: int = Field(0, ge=0, description="rounds of honesty after them; 0: always on")
+    strength: float | None = Field(None, description="not set: the attack's own")
+    source: int = Field(5, ge=0, description="class that targeted_flip relabels (Tolpegin 2020: 5)")
+    target: int = Field(
+        3, ge=0, description="class that targeted_flip and backdoor aim at (Tolpegin 2020: 3)"
+    )
+    knowledge: Literal["own", "cohort"] = Field(
+        "cohort", description="clean updates that attackers know: their own, or those of all honest ones"
+    )
+
+
 class Fleet(Section):
     """The vehicles and who among them is malicious."""
 
     vehicles: int = Field(60, ge=1, le=100_000, description="N (DTB-FL: 200)")
     malicious_share: Share = Field(0.3, description="share of attackers, drawn once (DTB-FL: 0 to 0.4)")
-    attack: Literal["label_flip", "collusion", "sybil", "none"] = Field(
+    attack: str = Field(
         "label_flip",
-        description="every label replaced by a uniformly random wrong one before training; collusion, sybil: "
-        "groups send near-identical copies of one such update, and drive in convoy, or are one device's accounts",
+        description="what every attacker does, by name (docs/attacks.md), or none; label_flip: labels replaced by "
+        "uniformly random wrong ones; collusion, sybil: groups send copies of one update, and drive in convoy, or "
+        "are one device's accounts",
     )
-    attack_strength: Share = Field(1.0, description="share of an attacker's labels that is flipped")
+    attack_strength: float | None = Field(
+        None, description="its strength; not set: the attack's own (label_flip: share of flipped labels, 1)"
+    )
+    attacks: tuple[Attack, ...] = Field(
+        (), description='what attackers do besides, as in [{name = "alie", share = 0.5, start_round = 10}]'
+    )
     group: int = Field(
         5, ge=2, le=64, description="attackers that act as one, for attack = collusion or sybil"
     )
@@ -582,7 +608,9 @@ class Scenario(Section):
                 f"round.participants = {self.round.participants} with trust.probation_slots = "
                 f"{self.trust.probation_slots}: allowed: together at most {MOST_UPDATES}, what a contract takes"
             )
-        if self.fleet.attack != "none" and malicious_count(self.fleet) >= self.fleet.vehicles:
+        if (reason := _refuse_attacks(self.fleet)) is not None:
+            raise ValueError(reason)
+        if malicious_count(self.fleet) >= self.fleet.vehicles:
             raise ValueError(
                 f"fleet.malicious_share = {self.fleet.malicious_share}: every vehicle is malicious; "
                 "allowed: a share that leaves at least one honest vehicle"
@@ -630,8 +658,23 @@ class Scenario(Section):
 
 
 def malicious_count(fleet: Fleet) -> int:
-    """Number of attackers: the share of the fleet, rounded to nearest (0 for attack 'none')."""
-    return 0 if fleet.attack == "none" else round(fleet.malicious_share * fleet.vehicles)
+    """Number of attackers: the share of the fleet, rounded to nearest (0 without an attack)."""
+    if fleet.attack == "none" and not fleet.attacks:
+        return 0
+    return round(fleet.malicious_share * fleet.vehicles)
+
+
+def _refuse_attacks(fleet: Fleet) -> str | None:
+    """What is wrong with the shares of ``fleet.attacks``, or None."""
+    covered = sum(attack.share for attack in fleet.attacks)
+    if fleet.attack == "none" and fleet.attacks and covered < 1.0 - 1e-9:
+        return (
+            f"fleet.attacks: shares sum to {covered:g}, so that some attackers never attack; allowed: at least 1, "
+            "or fleet.attack beside them"
+        )
+    if any(attack.name == "none" for attack in fleet.attacks):
+        return "fleet.attacks: 'none' is no attack; allowed: leave it out"
+    return None
 
 
 def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
@@ -663,7 +706,10 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     """Keys that are allowed in the section that a validation error points into."""
     section: type[BaseModel] = Scenario
     for part in location[:-1]:
-        annotation = section.model_fields[str(part)].annotation
+        if isinstance(part, int):  # a place in a list, of which the annotation before it told
+            continue
+        annotation = section.model_fields[part].annotation
+        annotation = next(iter(get_args(annotation)), annotation)
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             break
         section = annotation
@@ -704,6 +750,11 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'"{escaped}"'
+    if isinstance(value, Section):
+        pairs = [
+            (key, inner) for key in type(value).model_fields if (inner := getattr(value, key)) is not None
+        ]
+        return "{" + ", ".join(f"{key} = {_toml_value(inner)}" for key, inner in pairs) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     return repr(value)

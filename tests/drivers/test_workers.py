@@ -203,11 +203,11 @@ def test_only_malicious_vehicles_train_on_false_labels():
     fleet = FleetData(SCENARIO, DATA)
     assert fleet.malicious.sum() == 4
     for vehicle in range(12):
-        images, labels = fleet.training_set(vehicle)
+        images, labels = fleet.training_set(vehicle, 1)
         right = DATA.train_labels[fleet.indices(vehicle)]
         assert np.array_equal(images, DATA.train_images[fleet.indices(vehicle)])
         assert (labels != right).all() if fleet.malicious[vehicle] else np.array_equal(labels, right)
-        assert np.array_equal(labels, fleet.training_set(vehicle)[1])
+        assert np.array_equal(labels, fleet.training_set(vehicle, 1)[1])
 
 
 def test_probe_digests_bind_images_and_labels():

@@ -4,17 +4,33 @@ The scenario and its seed decide all of it; nothing is drawn twice, nothing depe
 """
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 
 from platoon.drivers.datasets import ImageData
-from platoon.fleet import draw_malicious, find_authors
-from platoon.learning.attacks import resolve_attack
+from platoon.errors import UserError
+from platoon.fleet import draw_malicious, draw_members, is_on, list_attacks
+from platoon.learning.attacks.data import DataTerms
+from platoon.learning.attacks.rules import DataRule, Rule, resolve_attack, strength_of
 from platoon.learning.images import Images
 from platoon.learning.partition import Partitioner, draw_probes, hold_out
 from platoon.nouns import Bools, Digest, Ints
 from platoon.rng import stream
-from platoon.scenario import Scenario
+from platoon.scenario import Attack, Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetAttack:
+    """One of the scenario's attacks, and who carries it out."""
+
+    number: int
+    """Its place among ``platoon.fleet.list_attacks``."""
+    terms: Attack
+    rule: Rule
+    strength: float
+    members: Bools
+    """(N,)"""
 
 
 class FleetData:
@@ -29,9 +45,7 @@ class FleetData:
         self.data = data
         self.malicious: Bools = draw_malicious(scenario.fleet, scenario.seed)
         """(N,)"""
-        self.authors: Ints = find_authors(scenario.fleet, scenario.seed)
-        """(N,) whose update each vehicle sends."""
-        self._attack = resolve_attack(scenario.fleet)
+        self.attacks: tuple[FleetAttack, ...] = _find_attacks(scenario, data.classes)
         self._held_out = hold_out(
             data.train_labels,
             data.train_groups,
@@ -51,14 +65,47 @@ class FleetData:
         """Indices of a vehicle's images among the training images, sorted."""
         return self._partitioner.indices(vehicle)
 
-    def training_set(self, vehicle: int) -> tuple[Images, Ints]:
-        """A vehicle's images, and their labels as it trains on them (false ones, if it is malicious)."""
+    def training_set(self, vehicle: int, round_number: int) -> tuple[Images, Ints]:
+        """A vehicle's images and labels as it trains on them in a round: poisoned, if it attacks its data."""
         chosen = self.indices(vehicle)
-        labels = self.data.train_labels[chosen]
-        if self.malicious[vehicle]:
-            rng = stream(self.scenario.seed, "attack", vehicle)
-            labels = self._attack(labels, self.data.classes, rng)
-        return self.data.train_images[chosen], np.asarray(labels)
+        images, labels = self.data.train_images[chosen], np.asarray(self.data.train_labels[chosen])
+        for attack in self.attacks:
+            if (
+                attack.members[vehicle]
+                and isinstance(attack.rule, DataRule)
+                and is_on(attack.terms, round_number)
+            ):
+                # the first is named as it was when there was one alone
+                which = (attack.number,) if attack.number else ()
+                rng = stream(self.scenario.seed, "attack", vehicle, *which)
+                images, labels = attack.rule.attack(images, labels, self._data_terms(attack), rng)
+        return images, labels
+
+    def _data_terms(self, attack: FleetAttack) -> DataTerms:
+        return DataTerms(
+            classes=self.data.classes,
+            strength=attack.strength,
+            source=attack.terms.source,
+            target=attack.terms.target,
+        )
+
+    def backdoor_target(self) -> int | None:
+        """The class that a stamped trigger is to stand for; None where nobody plants a backdoor."""
+        targets = [attack.terms.target for attack in self.attacks if attack.terms.name == "backdoor"]
+        return targets[0] if targets else None
+
+    def stand_in_set(self) -> tuple[Images, Ints]:
+        """What attackers judge their own updates with: as many images of each class as an edge server has, as far
+        as the attackers have them, with their true labels."""
+        rows = [self.indices(int(vehicle)) for vehicle in np.flatnonzero(self.malicious)]
+        pool = np.unique(np.concatenate(rows))
+        rng, labels = stream(self.scenario.seed, "stand-in"), self.data.train_labels
+        per_class = self.scenario.trust.probes_per_class
+        chosen = [
+            rng.permutation(pool[labels[pool] == label])[:per_class] for label in range(self.data.classes)
+        ]
+        indices = np.sort(np.concatenate(chosen))
+        return self.data.train_images[indices], np.asarray(labels[indices])
 
     def probe_set(self, edge_server: int) -> tuple[Images, Ints]:
         """An edge server's probe images and their true labels."""
@@ -84,3 +131,19 @@ class FleetData:
         if wanted >= total:
             return np.arange(total)
         return np.sort(stream(self.scenario.seed, "test").choice(total, wanted, replace=False))
+
+
+def _find_attacks(scenario: Scenario, classes: int) -> tuple[FleetAttack, ...]:
+    found = []
+    for number, terms in enumerate(list_attacks(scenario.fleet)):
+        for key in ("source", "target"):
+            if getattr(terms, key) >= classes and terms.name in ("targeted_flip", "backdoor"):
+                raise UserError(
+                    f"fleet.attacks: {key} = {getattr(terms, key)} of {terms.name}: allowed: 0 to {classes - 1}, "
+                    f"the classes of {scenario.task.data}"
+                )
+        rule = resolve_attack(terms.name)
+        members = draw_members(scenario.fleet, scenario.seed, number)
+        strength = strength_of(terms, rule)
+        found.append(FleetAttack(number=number, terms=terms, rule=rule, strength=strength, members=members))
+    return tuple(found)

@@ -57,6 +57,7 @@ from platoon.drivers.verify import verify_run
 from platoon.drivers.workers import TrainingPool
 from platoon.errors import UserError, VerificationError
 from platoon.learning.aggregators import resolve_aggregator
+from platoon.learning.attacks.rules import check_attacks
 from platoon.learning.scores import resolve_score
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.history import show_task
@@ -156,6 +157,7 @@ def check_scenario(scenario: Scenario) -> None:
         )
     resolve_score(scenario.trust.score)
     resolve_aggregator(scenario.aggregation, scenario.round.participants)
+    check_attacks(scenario.fleet)
     datasets.load(scenario.task.data)
     require_own_traffic(scenario)
 
@@ -323,7 +325,7 @@ class _Session:
         """Play to the end and write the tables and the summary."""
         rules = task_rules(self._scenario, self._method, self.chain)
         actors = peers.everybody(rules, self.chain.calls)
-        carrier = SimulatedCarrier(self._parts(), state.now)
+        carrier = SimulatedCarrier(self._parts(), state.now, state.former)
         reason, final = EventLoop(carrier, actors, state.now).run(play_task(rules, state))
         summary = self._finish(reason, final)
         self._progress.ended(self._scenario.method, reason)
@@ -418,6 +420,7 @@ class _Session:
                 contracts=compute_set_digest().hex(),
                 format=FORMAT,
                 model_digest=state.model.hex(),
+                backdoor_success=self._machinery.pool.measure_backdoor(self._store.get(state.model)),
                 cpu_seconds=spent,
                 wall_seconds=wall,
                 cases=show_task(directory.ledger)["cases"],

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from platoon.drivers.attacking import Attackers
 from platoon.drivers.attesting import attest, find_honest_claims
 from platoon.drivers.consult import consult
 from platoon.drivers.event_loop import Asked, Delivery, Done
@@ -110,8 +111,11 @@ class Parts:
 class SimulatedCarrier:
     """Carries out effects in the simulated world."""
 
-    def __init__(self, parts: Parts, now: Instant) -> None:
+    def __init__(self, parts: Parts, now: Instant, former: Digest | None = None) -> None:
+        """``former``: the global model of the round before the one to come; None before the first."""
         self._parts = parts
+        self._former = former
+        self._attackers = Attackers(parts.scenario, parts.pool, parts.samples)
         # On whole seconds, wherever a run is taken up again: a resumed twin sees what an undisturbed one saw.
         self._measure_at = Instant((now // MEASURE_EVERY + 1) * MEASURE_EVERY)
         self._uploads: dict[VehicleId, Message] = {}
@@ -262,6 +266,7 @@ class SimulatedCarrier:
             links=self._local.use,
         )
         self._parts.commit(effect.state, effect.record, truth, times)
+        self._former = effect.state.former
         self._begin_round()
 
     # Work: training, scoring and aggregation, handed to the pool together.
@@ -282,7 +287,9 @@ class SimulatedCarrier:
         parts = self._parts
         effects = [a.effect for a in asked if isinstance(a.effect, Train)]
         model = parts.store.get(effects[0].model)
-        trained = parts.pool.train(effects[0].round, model, [effect.vehicle for effect in effects])
+        former = model if self._former is None else parts.store.get(self._former)
+        vehicles = [effect.vehicle for effect in effects]
+        trained = self._attackers.train(effects[0].round, model, former, vehicles)
         done = []
         for a, update in zip(asked, trained, strict=True):
             parts.meter.report("train", update.cpu_seconds)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from platoon.drivers.rows import area_under_curve
+from platoon.fleet import list_attacks
 from platoon.scenario import Scenario
 
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
@@ -34,6 +35,7 @@ class Played:
     contracts: str
     format: int
     model_digest: str
+    backdoor_success: float | None
     cpu_seconds: Mapping[str, float]
     wall_seconds: float
     cases: Sequence[Mapping[str, Any]]
@@ -67,6 +69,8 @@ def summarise(played: Played) -> dict[str, Any]:
         "reputation": _reputation(played.vehicles),
         "score_auc": list(rounds["score_auc"]),
         "malicious_weight": list(rounds["malicious_weight"]),
+        "attacks": [attack.name for attack in list_attacks(scenario.fleet)],
+        "backdoor_success": played.backdoor_success,
         "dropped": list(rounds["dropped"]),
         "rewards": _rewards(played),
         "edge_servers": _edge_servers(played.edge_servers),

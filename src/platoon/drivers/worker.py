@@ -18,8 +18,9 @@ from platoon.drivers.datasets import ImageData
 from platoon.drivers.fleet_data import FleetData
 from platoon.errors import UserError
 from platoon.learning.aggregation import dequantise, quantise
-from platoon.learning.attacks import disguise
+from platoon.learning.attacks.data import stamp
 from platoon.learning.evaluation import count_correct
+from platoon.learning.images import Images
 from platoon.learning.label_mix import estimate_label_mix
 from platoon.learning.models import FlatModel, initial_weights
 from platoon.learning.scores import SCORES, Cohort, resolve_score
@@ -69,13 +70,10 @@ class Worker:
         self._samples = samples
 
     def train(self, round_number: int, vehicle: int) -> tuple[FixedPoint, int]:
-        """A vehicle's update and its number of samples."""
-        author = int(self._fleet.authors[vehicle])
-        images, labels = self._fleet.training_set(author)
-        rng = stream(self._scenario.seed, "train", round_number, author)
+        """A vehicle's update, trained on data that it may have poisoned, and its number of samples."""
+        images, labels = self._fleet.training_set(vehicle, round_number)
+        rng = stream(self._scenario.seed, "train", round_number, vehicle)
         update = self._trainer.train(self._weights, images, labels, rng)
-        if author != vehicle:
-            update = disguise(update, stream(self._scenario.seed, "disguise", round_number, vehicle))
         if not np.isfinite(update).all():
             rate = self._scenario.round.learning_rate
             raise UserError(
@@ -86,7 +84,13 @@ class Worker:
 
     def score(self, rule: str, edge_server: int) -> Scores:
         """The judgement of one edge server on its own probe set."""
-        images, labels = self._fleet.probe_set(edge_server)
+        return self._judge(rule, *self._fleet.probe_set(edge_server))
+
+    def score_stand_in(self, rule: str) -> Scores:
+        """What attackers expect of that judgement, by samples of their own."""
+        return self._judge(rule, *self._fleet.stand_in_set())
+
+    def _judge(self, rule: str, images: Images, labels: Ints) -> Scores:
         cohort = Cohort(
             weights=self._weights,
             updates=self._updates,
@@ -110,6 +114,16 @@ class Worker:
         """(classes,) number of these test images that the model gets right."""
         data = self._fleet.data
         return count_correct(self._model, self._weights, data.test_images[indices], data.test_labels[indices])
+
+    def count_triggered(self, indices: Ints, target: int) -> tuple[int, int]:
+        """Of these test images: how many other than the target class's take it for theirs once the trigger is
+        stamped on them, and how many there are."""
+        data = self._fleet.data
+        others = indices[data.test_labels[indices] != target]
+        as_if = np.full(len(others), target)
+        return int(
+            count_correct(self._model, self._weights, stamp(data.test_images[others]), as_if).sum()
+        ), len(others)
 
 
 def judge_by(rule: str, cohort: Cohort) -> Scores:
@@ -168,9 +182,11 @@ def _start(requests: dict[str, Callable[..., Any]], scenario: Scenario, portable
         worker.take_cohort,
         worker.train,
         worker.score,
+        worker.score_stand_in,
         worker.compare,
         worker.label_mix,
         worker.evaluate,
+        worker.count_triggered,
     ):
         requests[method.__name__] = method
     requests["spent"] = time.process_time

@@ -113,6 +113,13 @@ class TrainingPool:
         self._ask_all(("take_cohort", (updates, samples)))
         return self._gather([("score", (rule, int(server))) for server in edge_servers])
 
+    def score_stand_in(self, rule: str, model: FixedPoint, updates: FixedPoint) -> tuple[Scores, float]:
+        """What attackers expect the score of updates (K, D) to be, and the CPU seconds it took."""
+        self._ask_all(("take_model", (model,)))
+        self._ask_all(("take_cohort", (updates, np.ones(len(updates), dtype=np.int64))))
+        ((scores, spent),) = self._gather([("score_stand_in", (rule,))])
+        return scores, spent
+
     def estimate_labels(self, updates: FixedPoint) -> tuple[Floats, float]:
         """(K, C) shares of labels that updates (K, D) show, and the CPU seconds it took."""
         self._ask_all(("take_cohort", (updates, np.zeros(len(updates), dtype=np.int64))))
@@ -134,13 +141,24 @@ class TrainingPool:
         """Accuracy of ``model`` (D,) on the scenario's test images, and the CPU seconds it took."""
         self._ask_all(("take_model", (model,)))
         total = len(self._test_indices)
-        slices = [
-            self._test_indices[start : start + EVALUATION_SLICE]
-            for start in range(0, total, EVALUATION_SLICE)
-        ]
-        answers = self._gather([("evaluate", (indices,)) for indices in slices])
+        answers = self._gather([("evaluate", (indices,)) for indices in self._test_slices()])
         correct = sum(int(hits.sum()) for hits, _ in answers)
         return correct / total, sum(cpu for _, cpu in answers)
+
+    def measure_backdoor(self, model: FixedPoint) -> float | None:
+        """Success rate of the fleet's backdoor on ``model`` (D,): share of the test images of other classes that
+        become the target's by the trigger. None where nobody plants one, or no such image is tested."""
+        target = self.fleet.backdoor_target()
+        if target is None:
+            return None
+        self._ask_all(("take_model", (model,)))
+        answers = self._gather([("count_triggered", (indices, target)) for indices in self._test_slices()])
+        total = sum(images for (_, images), _ in answers)
+        return sum(hits for (hits, _), _ in answers) / total if total else None
+
+    def _test_slices(self) -> list[Ints]:
+        starts = range(0, len(self._test_indices), EVALUATION_SLICE)
+        return [self._test_indices[start : start + EVALUATION_SLICE] for start in starts]
 
     def cpu_seconds(self) -> float:
         """CPU seconds of all workers so far, whatever they spent them on."""

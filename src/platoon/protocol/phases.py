@@ -260,6 +260,7 @@ def refine(rules: TaskRules, state: TaskState, settled: Settled) -> Steps[tuple[
         round=state.round + 1,
         now=settled.now,
         model=settled.merged.model,
+        former=state.model,
         last_chosen=_stamp(state.last_chosen, cohort.vehicles, cohort.round),
     )
     return following, RoundRecord(settled=settled, outcome=describe_outcome(settled))

@@ -92,6 +92,8 @@ class TaskState:
     """(N,) round in which the vehicle was last chosen; -1 never."""
     label_mix: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     """(N, C) shares of labels, estimated from updates; NaN where nothing is known; empty before the first."""
+    former: Digest | None = None
+    """The model of the round before; None before the first."""
 
 
 def leader_order(rules: TaskRules, round_number: int) -> list[EdgeServerId]:

@@ -20,6 +20,7 @@ from platoon.experiments.report.measures import (
 from platoon.experiments.report.reading import RunRecord
 from platoon.experiments.report.style import Section, method_colour
 from platoon.experiments.report.words import number, percent, plural
+from platoon.fleet import list_attacks
 
 Runs = Sequence[RunRecord]
 
@@ -37,9 +38,8 @@ def swatch(index: int) -> str:
 def key_facts(run: RunRecord) -> str:
     """What was run, in a few pairs of name and value."""
     scenario, fleet = run.scenario, run.scenario.fleet
-    attack = (
-        "no attack" if not attackers(run) else f"{attackers(run)} attackers, {fleet.attack.replace('_', ' ')}"
-    )
+    names = " and ".join(attack.name.replace("_", " ") for attack in list_attacks(fleet))
+    attack = "no attack" if not attackers(run) else f"{attackers(run)} attackers, {names}"
     partition = {
         "classes": f"{scenario.partition.classes} classes per vehicle",
         "iid": "all classes alike",
