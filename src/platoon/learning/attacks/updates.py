@@ -148,7 +148,8 @@ def adaptive(scene: Scene, rng: np.random.Generator) -> Weights:  # noqa: ARG001
 def copy_with_noise(update: Weights, strength: float, rng: np.random.Generator) -> Weights:
     """A colluder's or a Sybil's copy (D,) of its leader's update: the same, or with noise of ``strength`` times its
     length, so that its bytes differ."""
-    return _add_noise(update[None], strength * np.linalg.norm(update[None], axis=1), rng)[0]
+    copied: Weights = _add_noise(update[None], strength * np.linalg.norm(update[None], axis=1), rng)[0]
+    return copied
 
 
 def _passes(scene: Scene, updates: Weights) -> bool:
