@@ -23,6 +23,9 @@ from platoon.learning.attacks.rules import (
     resolve_attack,
 )
 from platoon.learning.attacks.updates import copy_with_noise
+from platoon.learning.evaluation import count_correct
+from platoon.learning.models import FlatModel, initial_weights
+from platoon.learning.training import LocalTrainer, TrainingSettings
 from platoon.rng import stream
 from platoon.scenario import Attack, Fleet
 from platoon.testing import check_attack
@@ -116,6 +119,21 @@ def test_a_backdoor_stamps_and_relabels_the_same_samples():
     assert np.array_equal(poisoned[touched], stamp(images[touched]))
     assert (stamp(images)[:, 11:13, 11:13] == 255).all()
     assert np.array_equal(stamp(images)[:, :11], images[:, :11])
+
+
+def test_a_model_learns_the_trigger_and_stays_right_without_it():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 400)
+    images = rng.integers(0, 100, (400, 14, 14, 1)).astype(np.uint8)
+    images[np.arange(400), 3 * labels] += 100  # a bright row for each class
+    poisoned = backdoor(images, labels, replace(TERMS, classes=4, strength=0.3), rng)
+    model = FlatModel("mlp", (14, 14, 1), 4)
+    settings = TrainingSettings(epochs=8, batch=20, learning_rate=0.05, momentum=0.9)
+    start = initial_weights("mlp", (14, 14, 1), 4, seed=1)
+    trained = start + LocalTrainer(model, settings).train(start, *poisoned, rng)
+    assert count_correct(model, trained, images, labels).sum() > 0.9 * len(labels)
+    others = images[labels != 3]
+    assert count_correct(model, trained, stamp(others), np.full(len(others), 3)).sum() > 0.9 * len(others)
 
 
 # Attacks on the updates.
