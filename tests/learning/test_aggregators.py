@@ -1,5 +1,9 @@
 """Aggregators by name: laws of every composition, what they bear in short rounds, and what is refused."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -147,3 +151,37 @@ def test_a_plug_in_that_fails_is_named(monkeypatch, thing, reason):
     monkeypatch.setattr(aggregators, "entry_points", lambda group: [Point(thing)])
     with pytest.raises(UserError, match=f"'theirs'.*{reason}"):
         resolve("theirs")(*make_round())
+
+
+EVERY_RULE = """
+import hashlib
+import numpy as np
+from platoon.learning.aggregators import AGGREGATORS, PRE_AGGREGATIONS, resolve_aggregator
+from platoon.records.rules import WEIGHT_TOTAL
+from platoon.rng import stream
+from platoon.scenario import Aggregation
+
+updates = stream(0, "kernels").integers(-(2**30), 2**30, (8, 20_000)).astype(np.int32)
+weights = np.full(8, WEIGHT_TOTAL // 8)
+bits = hashlib.sha256()
+for rule, pre in [(rule, "none") for rule in AGGREGATORS] + [("krum", pre) for pre in PRE_AGGREGATIONS]:
+    settings = Aggregation(rule=rule, pre=pre, malicious_share=0.2)
+    bits.update(resolve_aggregator(settings, participants=20 if pre == "bucketing" else 8)(updates, weights))
+print(bits.hexdigest())
+"""
+
+
+@pytest.mark.long
+def test_another_processors_kernels_give_the_same_bits():
+    """OpenBLAS is told that the processor is another one; a product of floats then differs in its last bits."""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", EVERY_RULE],
+            env={**os.environ, "OPENBLAS_CORETYPE": kernel},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for kernel in ("Haswell", "Prescott")
+    ]
+    assert found[0] == found[1]
