@@ -58,10 +58,8 @@ class Attack(Section):
     rounds_on: Count = Field(1, description="rounds of attack in a row, for rounds_off above 0")
     rounds_off: int = Field(0, ge=0, description="rounds of honesty after them; 0: always on")
     strength: float | None = Field(None, description="not set: the attack's own")
-    source: int = Field(5, ge=0, description="class that targeted_flip relabels (Tolpegin 2020: 5)")
-    target: int = Field(
-        3, ge=0, description="class that targeted_flip and backdoor aim at (Tolpegin 2020: 3)"
-    )
+    source: int = Field(5, ge=0, description="class that targeted_flip relabels")
+    target: int = Field(3, ge=0, description="class that targeted_flip and backdoor aim at")
     knowledge: Literal["own", "cohort"] = Field(
         "cohort", description="clean updates that attackers know: their own, or those of all honest ones"
     )

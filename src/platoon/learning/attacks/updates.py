@@ -57,7 +57,7 @@ def gaussian(scene: Scene, rng: np.random.Generator) -> Weights:
 
 
 def alie(scene: Scene, rng: np.random.Generator) -> Weights:  # noqa: ARG001
-    """A little is enough: mean - strength * deviation, entry by entry (Baruch et al. 2019, sec. 3.2); the deviation
+    """A little is enough: mean - strength * deviation, entry by entry (Baruch et al. 2019); the deviation
     with n - 1, zero for a lone update."""
     return _repeat(_mean(scene) - scene.strength * _deviation(scene), scene)
 
@@ -69,7 +69,7 @@ def ipm(scene: Scene, rng: np.random.Generator) -> Weights:  # noqa: ARG001
 
 def min_max(scene: Scene, rng: np.random.Generator) -> Weights:  # noqa: ARG001
     """mean - strength * gamma * deviation with the largest gamma for which no update seen is farther away than the
-    two farthest are from each other (Shejwalkar and Houmansadr 2021, eq. 5, perturbation "inverse standard
+    two farthest are from each other (Shejwalkar and Houmansadr 2021, perturbation "inverse standard
     deviation"; their search by halving is here the root of a quadratic equation per update)."""
     mean, away = _mean(scene), -_deviation(scene)
     seen = scene.seen.astype(np.float64)
