@@ -25,7 +25,7 @@ setup-dev: .venv/dev.ready ## the same, and what the checks need
 	@touch $@
 
 .venv/dev.ready: .venv/run.ready
-	$(PIP) install -e '.[sumo,report,rpc,dev]'
+	$(PIP) install -e '.[sumo,report,rpc,arima,dev]'
 	$(PIP) install --no-deps byzfl  # an oracle of tests; what it depends on would replace torch
 	@touch $@
 
