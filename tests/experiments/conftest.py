@@ -40,6 +40,9 @@ class Recipe:
     accuracy_known: bool = True
     pool_tokens: float = 10.0
     verified: bool | None = None
+    named: dict[tuple[int, int], str] = field(default_factory=dict)
+    """(Round, edge server) -> why it was named."""
+    missed: dict[tuple[int, int], str] = field(default_factory=dict)
 
 
 def write_run(directory: Path, recipe: Recipe | None = None) -> Path:
@@ -59,7 +62,9 @@ def write_run(directory: Path, recipe: Recipe | None = None) -> Path:
     (directory / "scenario.toml").write_text(scenario.to_toml())
     (directory / "map.json").write_text(json.dumps(_map()))
     rounds, updates, vehicles = _play(recipe)
-    for name, rows in (("rounds", rounds), ("updates", updates), ("vehicles", vehicles)):
+    tables = {"rounds": rounds, "updates": updates, "vehicles": vehicles}
+    tables["edge_servers"] = _servers(recipe, updates)
+    for name, rows in tables.items():
         pq.write_table(pa.Table.from_pylist(rows), directory / f"{name}.parquet")
     (directory / "summary.json").write_text(json.dumps(_summary(recipe, rounds, vehicles)))
     return directory
@@ -180,6 +185,31 @@ def _round(
         "sealing_bytes": 4000 if recipe.judged else 0,
         "head": f"{number:064x}",
     }
+
+
+def _servers(recipe: Recipe, updates: Rows) -> Rows:
+    """Four edge servers; who is named loses a tenth of the 100 tokens that all begin with."""
+    stakes = dict.fromkeys(range(4), 100.0)
+    rows: Rows = []
+    for number in range(1, recipe.rounds + 1):
+        for server in stakes:
+            why = recipe.named.get((number, server))
+            taken = min(stakes[server], 10.0) if why else 0.0
+            stakes[server] -= taken
+            mine = [row for row in updates if (row["round"], row["edge_server"]) == (number, server)]
+            rows.append(
+                {
+                    "round": number,
+                    "edge_server": server,
+                    "updates": len(mine),
+                    "deviation": 0.05 + 0.01 * server if recipe.judged else None,
+                    "missed": recipe.missed.get((number, server)),
+                    "named": why,
+                    "taken": taken,
+                    "stake": stakes[server],
+                }
+            )
+    return rows
 
 
 def _vehicles(updates: Rows, honest: Any, reputation: Any) -> Rows:

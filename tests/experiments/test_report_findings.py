@@ -87,6 +87,10 @@ GOLDEN = [
         " 920.00 stay in escrow."
     ),
     (
+        "No edge server of DTB-FL and FedAvg scored far off the medians or voted for another model than the "
+        "elected one, so all kept what they had at stake."
+    ),
+    (
         "DTB-FL's ledger holds 96 transactions in 24 blocks and ends at head abababababababab; the run "
         "checked it at its end and it was in order. `platoon verify dtb` checks every hash, seal, signature"
         " and payment."

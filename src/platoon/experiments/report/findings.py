@@ -23,6 +23,7 @@ from platoon.experiments.report.measures import (
     seconds_to,
 )
 from platoon.experiments.report.reading import RunRecord
+from platoon.experiments.report.servers import describe_servers
 from platoon.experiments.report.words import join_words, number, percent, plural
 
 Runs = Sequence[RunRecord]
@@ -232,6 +233,7 @@ TOPICS: dict[str, tuple[Callable[[Runs], list[str]], ...]] = {
     "Time": (describe_losses, describe_time),
     "Forecasts": (describe_forecasts,),
     "Money": (describe_rewards,),
+    "Edge servers": (describe_servers,),
     "Ledger": (describe_ledger,),
 }
 

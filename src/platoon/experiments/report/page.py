@@ -22,6 +22,7 @@ from platoon.experiments.report.plots_map import map_section
 from platoon.experiments.report.plots_time import time_section
 from platoon.experiments.report.plots_trust import reward_section, trust_section
 from platoon.experiments.report.reading import RunRecord
+from platoon.experiments.report.servers import servers_section
 from platoon.experiments.report.style import Plot, Section
 from platoon.experiments.report.tables import (
     cell,
@@ -90,7 +91,8 @@ def build_sections(runs: Runs) -> tuple[Section, ...]:
         time_section(runs),
         forecast_section(runs),
     )
-    return (glance_section(runs), *drawn, ledger_section(runs), rounds_section(runs), origin_section(runs))
+    listed = (servers_section(runs), ledger_section(runs), rounds_section(runs), origin_section(runs))
+    return (glance_section(runs), *drawn, *listed)
 
 
 def load_plotly() -> str:

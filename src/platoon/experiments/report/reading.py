@@ -127,6 +127,30 @@ class Vehicles:
     energy_j: Floats
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeServers:
+    """edge_servers.parquet: a row per edge server that takes part and round, in that order (S)."""
+
+    round: Ints
+    edge_server: Ints
+    updates: Ints
+    """That it recorded."""
+    deviation: Floats
+    """Mean distance of its scores from the medians; NaN where it did not score, or nothing was scored."""
+    missed: Texts
+    """Steps that it was absent from, as in "score and vote"; empty where none."""
+    named: Texts
+    """Why it was named: "scores", "vote" or "scores and vote"; empty where it was not."""
+    taken: Floats
+    """Of its stake, tokens."""
+    stake: Floats
+    """Left after the round, tokens."""
+
+
+NULLABLE = ("missed", "named")
+"""Text columns in which nothing to say is null."""
+
+
 class _Parsed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -259,10 +283,11 @@ class RunRecord:
     rounds: Rounds
     updates: Updates
     vehicles: Vehicles
+    edge_servers: EdgeServers
     road_map: RoadMap
 
 
-Table = TypeVar("Table", Rounds, Updates, Vehicles)
+Table = TypeVar("Table", Rounds, Updates, Vehicles, EdgeServers)
 Parsed = TypeVar("Parsed", bound=_Parsed)
 
 
@@ -300,6 +325,7 @@ def _read_run(directory: Path) -> RunRecord:
         rounds=rounds,
         updates=updates,
         vehicles=vehicles,
+        edge_servers=_read_edge_servers(directory / "edge_servers.parquet", rounds),
         road_map=_read_json(directory / "map.json", RoadMap),
     )
 
@@ -311,6 +337,12 @@ def _read_updates(path: Path, rounds: Rounds, vehicles: Vehicles) -> Updates:
     if len(unknown):
         raise UserError(f"{path}: vehicle {unknown[0]} is not in vehicles.parquet")
     return _take_rows(updates, np.flatnonzero(np.isin(updates.round, rounds.round)))
+
+
+def _read_edge_servers(path: Path, rounds: Rounds) -> EdgeServers:
+    """The edge servers of committed rounds."""
+    servers = _sort_rows(_read_table(path, EdgeServers), "edge_server", "round")
+    return _take_rows(servers, np.flatnonzero(np.isin(servers.round, rounds.round)))
 
 
 def _label_runs(runs: Sequence[RunRecord]) -> list[str]:
@@ -367,6 +399,8 @@ def _read_column(path: Path, table: Any, name: str, hint: Any) -> Any:
     if name not in table.column_names:
         raise UserError(f"{path}: no column '{name}'")
     column = table.column(name)
+    if name in NULLABLE:
+        column = column.cast(pa.string()).fill_null("")
     if hint != Floats and column.null_count:
         raise UserError(f"{path}: column '{name}' has nulls where none are allowed")
     arrow_type, dtype = DTYPES[hint]
