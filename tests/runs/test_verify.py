@@ -57,6 +57,14 @@ def test_accepts_an_honest_run(played: Path) -> None:
     assert summary["edge_servers"] == {"named": {}, "absent": {}, "taken": 0.0}
 
 
+def test_refuses_a_ledger_whose_request_asks_for_something_else(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platoon.drivers.verify.describe_scenario", lambda _: b"\x01" * 32)
+    with pytest.raises(VerificationError, match="is not what the ledger's task request asks for"):
+        verify_run(copy)
+
+
 @pytest.mark.parametrize("attempt", range(40))
 def test_refuses_any_changed_byte_of_the_ledger(copy: Path, attempt: int) -> None:
     """Any byte of the file: refused, unless it is one that no value of the log depends on."""

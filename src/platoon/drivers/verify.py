@@ -23,6 +23,7 @@ from platoon.ledger.audit import AuditedLocalBlock, AuditedRound, AuditedUpdate,
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.engine import EmbeddedLedger
 from platoon.ledger.model import read_rules
+from platoon.ledger.task_chain import describe_scenario
 from platoon.nouns import MILLION, Digest
 from platoon.protocol.methods import find_method
 from platoon.records.rules import WEIGHT_TOTAL, Rules
@@ -94,6 +95,9 @@ def _check_scenario(directory: RunDirectory, last: AuditedRound) -> None:
                     f"scenario.toml: is not what the ledger was set up with ({name} is {getattr(expected, name)}, "
                     f"the ledger says {getattr(given, name)})"
                 )
+        content = ledger.read(ledger.contracts.call("Agreements", "content"))[0]
+        if content != describe_scenario(scenario):
+            raise VerificationError("scenario.toml: is not what the ledger's task request asks for")
     finally:
         ledger.close()
 
