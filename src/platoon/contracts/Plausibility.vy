@@ -172,6 +172,7 @@ def _flag(round: uint256, kind: uint256, members: DynArray[address, MAX_MEMBERS]
 
 
 @external
+@nonreentrant
 def report(
     round: uint256,
     kind: uint256,
@@ -258,6 +259,7 @@ def _lift(number: uint256):
 
 
 @external
+@nonreentrant
 def review(number: uint256, upheld: bool, apart: uint256, similarity: uint256, evidence: bytes32):
     """
     @notice One edge server's second judgement. The case is decided as soon as the votes that are missing cannot turn it.
