@@ -16,6 +16,7 @@ from bench.rows import OUT, Row, keep
 
 PARTS = {
     "positions": "bench.twin_positions",
+    "speed": "bench.twin_speed",
     "fixes": "bench.twin_fixes",
     "links": "bench.twin_links",
     "link_methods": "bench.twin_link_methods",

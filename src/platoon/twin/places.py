@@ -22,7 +22,7 @@ from platoon.twin.particles import drive, throw_dice
 from platoon.twin.traffic import Traffic
 from platoon.twin.ways import Ways
 
-MEDIAN_PASSES = 6
+MEDIAN_PASSES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class Places:
         nearest = (away**2).sum(axis=-1).argmin(axis=0)
         return np.asarray(nodes[nearest, np.arange(len(nearest))])
 
-    def find_spread(self, moment: int) -> Floats:
-        """(M,) standard deviation per axis about the announced position, metres."""
-        away = self.nodes[moment] - self.find_position(moment)
+    def find_spread(self, moment: int, position: Floats) -> Floats:
+        """(M,) standard deviation per axis about the announced ``position`` (M, 2), metres."""
+        away = self.nodes[moment] - position
         return np.asarray(np.sqrt((self.weights * (away**2).sum(axis=-1)).sum(axis=0) / 2))
 
 
@@ -108,7 +108,7 @@ def by_particles(foresight: Foresight, asked: Asked) -> Places:
 
 def as_written(foresight: Foresight, asked: Asked) -> Places:
     """DTB-FL 4.2.1: constant velocity, projected on the nearest road, to 30 s; map matching with turns beyond."""
-    return _switch(foresight, asked, math.inf, 30.0)
+    return _switch(foresight, asked, math.inf, math.nextafter(30.0, math.inf))
 
 
 def by_projection(foresight: Foresight, asked: Asked) -> Places:

@@ -147,6 +147,7 @@ class Twin:
                 bits=job.bits,
             )
         self._belief = replace(belief, announced=announced, watch=watch)
+        position = places.find_position(-1)
         return Forecasts(
             at=at,
             horizon=horizon,
@@ -160,8 +161,8 @@ class Twin:
                 0.0,
             ),
             cpu_hz=cpu_hz,
-            position=_spread(places.find_position(-1), tracks.known, np.nan),
-            position_sigma=_spread(places.find_spread(-1), tracks.known, np.nan),
+            position=_spread(position, tracks.known, np.nan),
+            position_sigma=_spread(places.find_spread(-1, position), tracks.known, np.nan),
             finish_probability=announced.probability,
             finish_seconds=finish.expect_seconds(belief.experience, *announced.parts.T),
         )
