@@ -1,10 +1,10 @@
 """The twin's report card: every so often it writes down forecasts, and later what was measured then.
 
-Every ``PRACTICE_S`` it forecasts, for every vehicle that it knows, the position and the SNR of the best RSU
-``HORIZON_S`` ahead, beside "the vehicle stands still" and "the best SNR stays as it is"; at the other horizons for
-a sample of the fleet. Forecasts of finishing and of the duration are written down at every selection and marked
-when the round is over, for the vehicles that were chosen; those of everybody else in service are marked against
-whether the rates measured since would have done (``watched``).
+Every ``PRACTICE_S`` it forecasts, for a sample of the vehicles that it knows, the position and the SNR of the best
+RSU at ``HORIZONS_S``, beside "the vehicle stands still" and "the best SNR stays as it is". Forecasts of finishing
+and of the duration are written down at every selection and marked when the round is over, for the vehicles that
+were chosen; those of everybody else in service are marked against whether the rates measured since would have done
+(``watched``).
 
 A forecast comes with intervals, and the card counts how often they held what they promise. Both kinds are split
 conformal (Vovk et al. 2005): a position's is a disc of so many times its spread as earlier errors, over their
@@ -26,7 +26,7 @@ HORIZON_S = 10.0
 HORIZONS_S: tuple[float, ...] = (5.0, 10.0, 20.0, 30.0)
 """All horizons of the card."""
 SAMPLED = 100
-"""Vehicles that are forecast at the other horizons, at most, and written down one by one."""
+"""Vehicles that are forecast, at most, and written down one by one."""
 PRACTICE_S = 5.0
 """Seconds between them."""
 LATE_S = 1.5

@@ -147,6 +147,10 @@ class Service:
     support: Ints
     """(T, P, N) bin of how well the map knows the place."""
 
+    def at(self, moment: int) -> "Service":
+        """The same of one moment alone."""
+        return Service(**{name: getattr(self, name)[[moment]] for name in Service.__slots__})
+
 
 Cell = tuple[Ints, Ints, Ints]
 """Indices into the tables of ``Blend``, of one shape."""

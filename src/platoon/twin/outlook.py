@@ -66,6 +66,10 @@ class Question:
     """(T,) seconds."""
     places: Places
 
+    def at(self, moment: int) -> "Question":
+        """The same of one moment alone."""
+        return Question(who=self.who, ahead_s=self.ahead_s[[moment]], places=self.places.at(moment))
+
 
 class LinkForecast(Protocol):
     """Turns what map and blend say into what is said."""

@@ -130,12 +130,13 @@ class _Record:
         edge, index = stage.edge[here], stage.index[here]
         offset = _find_offset(ways, stage, here, time_s)
         self.travelled[index] = stage.gone_m[here] + offset - stage.start_m[here]
-        inside = np.clip(offset, 0.0, ways.length[edge])
+        inside = np.minimum(np.maximum(offset, 0.0), ways.length[edge])
         point, row = ways.locate(edge, inside)
         beyond = np.flatnonzero(offset > inside)
-        point[beyond] += (offset - inside)[beyond, None] * ways.direction[edge, stage.slot[here]][beyond]
+        onward = ways.direction[edge[beyond], stage.slot[here[beyond]]]
+        point[beyond] += (offset[beyond] - inside[beyond])[:, None] * onward
         before = np.flatnonzero(offset < inside)
-        point[before] += (offset - inside)[before, None] * stage.behind[here[before]]
+        point[before] += offset[before, None] * stage.behind[here[before]]
         self.position[moment, index] = point
         self.row[moment, index] = row
 
@@ -147,7 +148,7 @@ def _find_offset(ways: Ways, stage: _Stage, here: Ints, time_s: Floats) -> Float
     slow = np.minimum(stage.slow_s[here], 0.8 * driving)
     time = time_s - stage.enters_s[here]
     lost = slow * -np.expm1(-time / STARTING_S)
-    share = np.clip((time - lost) / np.maximum(driving - slow, 1e-6), 0.0, 1.0)
+    share = np.minimum(np.maximum((time - lost) / np.maximum(driving - slow, 1e-6), 0.0), 1.0)
     waits = stage.leaves_s[here] > stage.comes_s[here] + 0.5
     stop = np.maximum(ways.length[edge] - BEFORE_LINE_M, start)
     end = np.where(waits, np.minimum(stop, line), line)

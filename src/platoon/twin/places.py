@@ -36,6 +36,10 @@ class Places:
     weights: Floats
     """(P, M) probability of each path; a vehicle's sum to one."""
 
+    def at(self, moment: int) -> "Places":
+        """The same of one moment alone."""
+        return Places(nodes=self.nodes[[moment]], rows=self.rows[[moment]], weights=self.weights)
+
     @property
     def mean(self) -> Floats:
         """(T, M, 2) metres: what is announced for every moment."""

@@ -28,8 +28,6 @@ from platoon.twin.watch import account, start_watch
 
 MAPPED_LOOKS = 10
 """Looks that are put on the residual map together: it changes slowly, and is copied whole."""
-PRACTISED = 128
-"""Vehicles of one practice forecast at most."""
 
 
 def check_measurements(measurements: Measurements, vehicles: int, rsus: int) -> None:
@@ -159,27 +157,19 @@ def _map(scene: Scene, belief: Belief) -> Belief:
 
 
 def _practise(scene: Scene, foresight: Foresight, belief: Belief) -> Belief:
-    """Write down forecasts, for the report card and for the link forecasts to learn from.
-
-    Of ``PRACTISED`` vehicles at most, evenly strided.
-    """
+    """Write down forecasts of a sample, for the report card and for the link forecasts to learn from."""
     known, method = np.flatnonzero(belief.tracks.known), scene.link_forecast
-    known = known[:: max(1, -(-len(known) // PRACTISED))]
-    question, service = _foresee(scene, foresight, belief, known, np.array([cards.HORIZON_S]))
+    sample = known[:: max(1, -(-len(known) // cards.SAMPLED))]
+    question, service = _foresee(scene, foresight, belief, sample, np.array(cards.HORIZONS_S))
+    row = cards.HORIZONS_S.index(cards.HORIZON_S)
     due = Instant(belief.now.at + seconds(cards.HORIZON_S))
-    outlook = outlooks.take_trial(belief.outlook, service, question, due)
+    outlook = outlooks.take_trial(belief.outlook, service.at(row), question.at(row), due)
     if method in outlooks.RECURRENT:
         pupils = known[:: max(1, -(-len(known) // lstm.PUPILS))]
         told, map_says = _foresee(scene, foresight, belief, pupils, lstm.HORIZONS_S)
         outlook = outlooks.take_lesson(outlook, map_says, told, method)
-    card = _write_down(
-        scene, belief, question, outlooks.FORECASTS[method](outlook, service, question), belief.card
-    )
-    sample = known[:: max(1, -(-len(known) // cards.SAMPLED))]
-    others = np.array([horizon for horizon in cards.HORIZONS_S if horizon != cards.HORIZON_S])
-    asked, service = _foresee(scene, foresight, belief, sample, others)
-    card = _write_down(scene, belief, asked, outlooks.FORECASTS[method](outlook, service, asked), card)
-    return replace(belief, card=card, outlook=outlook)
+    said = outlooks.FORECASTS[method](outlook, service, question)
+    return replace(belief, card=_write_down(scene, belief, question, said, belief.card), outlook=outlook)
 
 
 def _write_down(
@@ -188,13 +178,14 @@ def _write_down(
     """The card with one practice more for every horizon that was asked for."""
     who, places = question.who, question.places
     stood, stays = belief.tracks.position[who], _best(scene, belief.now)[who]
+    announced = places.mean
     practices = [
         cards.Practice(
             made=belief.now.at,
             due=Instant(belief.now.at + seconds(float(horizon))),
             who=who,
-            position=places.find_position(row),
-            sigma=places.find_spread(row),
+            position=announced[row],
+            sigma=places.find_spread(row, announced[row]),
             stood=stood,
             best_db=_expect(service.snr_db[row], places.weights),
             stays_db=stays,
