@@ -1,0 +1,137 @@
+"""Sections on what is learned: the task, how the data lie, a round, trust and aggregation."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from platoon.scenario.section import Count, Positive, Section, Share, Tokens
+
+
+class Task(Section):
+    """What is learned, and when the run stops."""
+
+    data: Literal["mnist", "cifar10", "gtsrb"] = Field("mnist", description="data set (DTB-FL: cifar10)")
+    model: Literal["cnn", "small_cnn", "mlp"] = Field(
+        "small_cnn", description="network; cnn is DTB-FL's of about 1.2 MB on CIFAR-10"
+    )
+    rounds: Count = Field(25, description="rounds at most (DTB-FL: 100)")
+    target_accuracy: Share | None = Field(None, description="stop at this test accuracy (DTB-FL: 0.85)")
+    deadline_s: Positive | None = Field(None, description="stop after this many simulated seconds")
+    answer_s: Positive = Field(
+        600.0, description="vehicles may answer the publisher's request for so long, simulated seconds"
+    )
+    escrow_tokens: Tokens = Field(1000.0, description="tokens that the publisher puts in escrow")
+    test_samples: Count = Field(10_000, description="test images used after every round")
+
+
+class Partition(Section):
+    """How the data lie in the vehicles."""
+
+    kind: Literal["classes", "iid", "dirichlet"] = Field("classes", description="partitioner")
+    classes: Count = Field(2, description="classes per vehicle, for kind = classes (DTB-FL: 2)")
+    alpha: Positive = Field(0.5, description="concentration, for kind = dirichlet")
+    samples: Count = Field(300, description="samples per vehicle (DTB-FL: about 300)")
+
+
+class Round(Section):
+    """One training round."""
+
+    participants: Count = Field(10, description="K, chosen in the whole fleet (DTB-FL: 10)")
+    epochs: Count = Field(3, description="local epochs (DTB-FL: 3)")
+    batch: Count = Field(32, description="batch size (DTB-FL: 32)")
+    learning_rate: float = Field(0.02, gt=0, le=10, description="local SGD step size (not given by DTB-FL)")
+    momentum: float = Field(0.9, ge=0, lt=1, description="local SGD momentum (not given by DTB-FL)")
+    proximal: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="mu of FedProx: pull of local training back to the model sent out; 0: none, as in DTB-FL",
+    )
+    local_loss: Literal["full", "own_classes"] = Field(
+        "full", description="cross entropy over all classes, or over the vehicle's own (docs/decisions/0006)"
+    )
+    policy: Literal["drop", "void", "wait"] = Field(
+        "drop",
+        description="when a chosen vehicle is late: go on without it, discard the round, or wait for it",
+    )
+    deadline_s: Positive = Field(20.0, description="wait at most this long for updates, seconds")
+    selector: str | None = Field(None, description="selector instead of the method's own, by name")
+    rest_rounds: int = Field(
+        0, ge=0, description="rounds that a chosen vehicle is passed over; 0 is Algorithm 1 as written"
+    )
+    candidate_pool: int = Field(
+        60,
+        ge=0,
+        description="candidates among which coverage and position choose (DTB-FL: 50 to 100); 0: all",
+    )
+    coverage_weight: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="balanced labels beside merit, estimated from past updates; 0: as written",
+    )
+    position_weight: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="lower merit before intersections (DTB-FL 3.3.3), as a power; 0: as written",
+    )
+    distribution_s: float = Field(1.0, ge=0, description="edge server to vehicles (DTB-FL 6.1.2: 1.0)")
+    chain_s: float = Field(1.5, ge=0, description="evaluation and contracts on chain (DTB-FL 6.1.2: 1.5)")
+    aggregation_s: float = Field(0.6, ge=0, description="aggregation (DTB-FL 6.1.2: 0.6)")
+
+
+class Trust(Section):
+    """Scores, reputation and weights."""
+
+    score: str = Field("probe_margin", description="rule that judges an update; 'cosine' is eq. 11")
+    threshold: float | None = Field(
+        None, ge=-1, le=1, description="Q_min; None takes the score's own (cosine: 0.3, DTB-FL)"
+    )
+    probes_per_class: Count = Field(20, description="labelled probe samples per class at each edge server")
+    rule: Literal["default", "as_written"] = Field(
+        "default", description="reputation as the papers mean it, or with DTB-FL's penalty floor at rho_min"
+    )
+    beta: Share = Field(0.5, description="memory of the reputation, eq. 12 (DTB-FL: 0.5)")
+    rho_min: Share = Field(0.4, description="least reputation to take part (DTB-FL: 0.4)")
+    start: Share = Field(0.5, description="reputation of a newcomer (DTB-FL: 0.5)")
+    newcomers: Literal["start", "hybrid"] = Field(
+        "start",
+        description="all start at start; or by eq. 13: start + bonus if attested before round 1, else rho_min",
+    )
+    newcomer_bonus: float = Field(
+        0.1, ge=0, le=0.2, description="Delta of eq. 13, for newcomers = hybrid (DTB-FL: in [0, 0.2])"
+    )
+    penalty: Share = Field(0.1, description="taken for an invalid update (DTB-FL: 0.1)")
+    pseudonym_rounds: int = Field(
+        0, ge=0, description="rounds after which vehicles that took part change pseudonyms together; 0 never"
+    )
+    probation_slots: int = Field(
+        1, ge=0, description="excluded vehicles scored per round without being merged (default rule)"
+    )
+
+
+class Aggregation(Section):
+    """How the updates that were found valid become the step of the model (docs/aggregation.md)."""
+
+    rule: str = Field(
+        "weighted_mean",
+        description="aggregator by name; weighted_mean takes the method's weights (eq. 3, 14), the others none",
+    )
+    pre: str = Field(
+        "none", description="before it: clipping (to the median length), nnm, bucketing; joined by +"
+    )
+    malicious_share: float = Field(
+        0.3,
+        ge=0,
+        lt=0.5,
+        description="f: share of the updates that a robust rule bears, rounded down; at most what it can of those "
+        "that arrived (DTB-FL's attackers: 0 to 0.4)",
+    )
+    bucket: Count = Field(2, description="updates per bucket, for pre = bucketing (Karimireddy 2022: 2)")
+    tau: Positive | None = Field(
+        None, description="radius of centred_clipping, parameter units; None: the median distance, every time"
+    )
+    iterations: int = Field(
+        16, ge=1, le=1000, description="of geometric_median and centred_clipping (ByzFL: 3 and 1)"
+    )
