@@ -3,7 +3,17 @@
 import importlib
 import sys
 
-NAMES = ("learning", "ledger", "quickstart", "identity", "twin", "selection", "worlds", "aggregation")
+NAMES = (
+    "learning",
+    "ledger",
+    "quickstart",
+    "identity",
+    "twin",
+    "selection",
+    "plausibility",
+    "worlds",
+    "aggregation",
+)
 
 
 def main() -> int:

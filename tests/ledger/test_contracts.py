@@ -272,12 +272,10 @@ class Stress:
         keys, digests = self.set.decode_output(
             view, self.machine.read(self.set.addresses["Training"], view.data)
         )
-        words = [
-            word
-            for key, digest in sorted(zip(keys, digests, strict=True))
-            for word in (key >> 8, int.from_bytes(digest, "big"))
-        ]
-        return keccak(Arguments([{"type": "uint256[]"}]).encode([words]))
+        heads, ordered = zip(
+            *sorted((key >> 8, digest) for key, digest in zip(keys, digests, strict=True)), strict=True
+        )
+        return keccak(Arguments([{"type": "uint256[]"}, {"type": "bytes32[]"}]).encode([heads, ordered]))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from platoon.records.encoding import (
     compute_contract_address,
     decode_number,
     decode_rlp,
+    decode_strings,
     encode_number,
     encode_rlp,
     encode_word,
@@ -44,6 +45,35 @@ def test_rlp_of_arbitrary_bytes_is_refused_or_canonical(data):
     except ValueError:
         return
     assert encode_rlp(item) == data
+
+
+string_lists = st.lists(st.binary(max_size=60) | st.binary(min_size=50, max_size=300), max_size=12)
+
+
+def flip(data: bytes, at: int, bits: int) -> bytes:
+    """One byte changed."""
+    at %= len(data)
+    return data[:at] + bytes([data[at] ^ bits]) + data[at + 1 :]
+
+
+@given(
+    st.binary(max_size=120)
+    | string_lists.map(encode_rlp)
+    | st.builds(flip, string_lists.map(encode_rlp), st.integers(0, 400), st.integers(1, 255))
+)
+def test_lists_of_strings_are_read_as_any_rlp_is(data):
+    try:
+        item = decode_rlp(data)
+    except ValueError:
+        item = None
+    if isinstance(item, list) and all(isinstance(part, bytes) for part in item):
+        items, ends = decode_strings(data)
+        assert items == item
+        assert [data[end - len(part) : end] for part, end in zip(items, ends, strict=True)] == items
+        assert not ends or ends[-1] == len(data)
+    else:
+        with pytest.raises(ValueError, match=r"RLP|number"):
+            decode_strings(data)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +181,11 @@ def test_abi_of_changed_bytes_is_refused_or_canonical(signature, data):
     try:
         decoded = arguments.decode(bytes(changed))
     except ValueError:
+        with pytest.raises(ValueError, match=r"."):
+            arguments.measure(bytes(changed))
         return
+    lists = (value for value, codec in zip(decoded, arguments.codecs, strict=True) if codec.is_array)
+    assert arguments.measure(bytes(changed)) == max(map(len, lists), default=0)
     assert arguments.encode(decoded) == bytes(changed)
 
 

@@ -279,17 +279,12 @@ def _reputation(handle: uint256, start: uint256) -> uint256:
 
 @internal
 @view
-def _is_signed(round: uint256, entry: Entry) -> bool:
+def _digest(round: uint256, vehicle: address, digest: bytes32, samples: uint256) -> bytes32:
     """
-    @notice The vehicle's own EIP-712 signature, low s only.
+    @notice What a vehicle signs of its update (EIP-712).
     """
-    structure: bytes32 = keccak256(
-        abi_encode(UPDATE_TYPEHASH, TASK, round, entry.vehicle, entry.digest, entry.samples)
-    )
-    signed: bytes32 = keccak256(concat(0x1901, TASK, structure))
-    if entry.s > HALF_ORDER or (entry.v != 27 and entry.v != 28) or entry.vehicle == empty(address):
-        return False
-    return ecrecover(signed, entry.v, entry.r, entry.s) == entry.vehicle
+    structure: bytes32 = keccak256(abi_encode(UPDATE_TYPEHASH, TASK, round, vehicle, digest, samples))
+    return keccak256(concat(0x1901, TASK, structure))
 
 
 @internal
@@ -303,12 +298,14 @@ def _close_recording(round: uint256, active: uint256):
     for i: uint256 in range(count, bound=MAX_UPDATES):
         ordered[i] = self.keys[i]
     ordered = sorting.ascending(ordered, count)
-    words: DynArray[uint256, 2 * MAX_UPDATES] = []
+    heads: DynArray[uint256, MAX_UPDATES] = []
+    digests: DynArray[bytes32, MAX_UPDATES] = []
     for i: uint256 in range(count, bound=MAX_UPDATES):
-        self.keys[i] = ordered[i]
-        words.append(((ordered[i] >> 64) << 56) | ((ordered[i] >> 8) & 255))
-        words.append(convert(self.digests[ordered[i] & 255], uint256))
-    self.updates_digest = keccak256(abi_encode(words))
+        key: uint256 = ordered[i]
+        self.keys[i] = key
+        heads.append(((key >> 64) << 56) | ((key >> 8) & 255))
+        digests.append(self.digests[key & 255])
+    self.updates_digest = keccak256(abi_encode(heads, digests))
     self.phase = SCORING
     log RecordingClosed(round=round, updates=self.updates_digest, count=count)
 
@@ -329,24 +326,30 @@ def record(round: uint256, entries: DynArray[Entry, MAX_UPDATES]):
     assert self.phase == RECORDING, "recording is over"
     assert (self.recorded_by >> seat) & 1 == 0, "recorded before"
     self.recorded_by |= 1 << seat
+    count: uint256 = len(entries)
     accounts: DynArray[address, MAX_UPDATES] = []
-    for entry: Entry in entries:
-        accounts.append(entry.vehicle)
+    for i: uint256 in range(count, bound=MAX_UPDATES):
+        accounts.append(entries[i].vehicle)
     handles: DynArray[uint256, MAX_UPDATES] = staticcall Registry(REGISTRY).participants(accounts)
     vehicles: DynArray[uint256, MAX_UPDATES] = []
     digests: DynArray[bytes32, MAX_UPDATES] = []
     last: uint256 = 0
-    first: uint256 = self.count
-    for i: uint256 in range(len(entries), bound=MAX_UPDATES):
-        entry: Entry = entries[i]
-        number: uint256 = convert(entry.vehicle, uint256)
+    position: uint256 = self.count
+    for i: uint256 in range(count, bound=MAX_UPDATES):
+        vehicle: address = accounts[i]
+        number: uint256 = convert(vehicle, uint256)
         assert number > last, "vehicles not ascending"
         last = number
-        assert entry.samples > 0 and entry.samples <= PARAMETERS.most_samples, "samples out of bounds"
-        assert self._is_signed(round, entry), "bad signature"
+        samples: uint256 = entries[i].samples
+        assert samples > 0 and samples <= PARAMETERS.most_samples, "samples out of bounds"
+        digest: bytes32 = entries[i].digest
+        v: uint256 = entries[i].v
+        s: uint256 = entries[i].s
+        assert (v == 27 or v == 28) and s <= HALF_ORDER, "bad signature"
+        signed: bytes32 = self._digest(round, vehicle, digest, samples)
+        assert ecrecover(signed, v, entries[i].r, s) == vehicle, "bad signature"
         handle: uint256 = handles[i]
         low: uint256 = self.standing[handle]
-        position: uint256 = first + len(vehicles)
         reason: uint256 = 0
         if handle == 0:
             reason = REFUSED_NOT_A_VEHICLE
@@ -355,21 +358,21 @@ def record(round: uint256, entries: DynArray[Entry, MAX_UPDATES]):
         elif position == MAX_UPDATES:
             reason = REFUSED_FULL
         if reason != 0:
-            log Refused(
-                round=round, vehicle=entry.vehicle, edge_server=msg.sender, digest=entry.digest, reason=reason
-            )
+            log Refused(round=round, vehicle=vehicle, edge_server=msg.sender, digest=digest, reason=reason)
             continue
         low &= 2**32 - 1
         if low == 0:
             start: uint256 = 0
-            handle, start = staticcall Registry(REGISTRY).vehicle(entry.vehicle)
+            handle, start = staticcall Registry(REGISTRY).vehicle(vehicle)
             low = self._reputation(handle, start) + 1
         self.standing[handle] = round << 32 | low
-        self.keys[position] = number << 96 | entry.samples << 64 | handle << 16 | seat << 8 | position
-        self.digests[position] = entry.digest
-        vehicles.append(number << 96 | entry.samples)
-        digests.append(entry.digest)
-    self.count = first + len(vehicles)
+        head: uint256 = number << 96
+        self.keys[position] = head | samples << 64 | handle << 16 | seat << 8 | position
+        self.digests[position] = digest
+        vehicles.append(head | samples)
+        digests.append(digest)
+        position += 1
+    self.count = position
     if len(vehicles) > 0:
         log Recorded(round=round, edge_server=msg.sender, vehicles=vehicles, digests=digests)
 
@@ -779,7 +782,7 @@ def updates() -> (DynArray[uint256, MAX_UPDATES], DynArray[bytes32, MAX_UPDATES]
     digests: DynArray[bytes32, MAX_UPDATES] = []
     for i: uint256 in range(self.count, bound=MAX_UPDATES):
         key: uint256 = self.keys[i]
-        keys.append(((key >> 64) << 64) | (key & (2**16 - 1)))
+        keys.append(((key >> 64) << 64) | (key & (2**16 - 1)))  # without the handle
         digests.append(self.digests[key & 255])
     return keys, digests
 

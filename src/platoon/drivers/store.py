@@ -2,6 +2,7 @@
 overwritten, and a changed byte is found by reading the file. On the ledger stands the digest alone."""
 
 import hashlib
+import os
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -113,15 +114,19 @@ class ModelStore:
 
     def tidy(self) -> None:
         """Remove what an interrupted ``put`` left."""
-        for name in self.names():
+        for name in list(self.names()):
             if name.startswith("."):
                 self._files.rm_file(f"{self._root}/{name}")
 
     def names(self) -> Iterator[str]:
-        """Names of all files, sorted."""
+        """Names of all files, in any order; of a folder of this machine one at a time, however many there are."""
         if not self._files.isdir(self._root):
             raise VerificationError("models: the folder is missing")
-        yield from sorted(path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False))
+        if isinstance(self._files, LocalFileSystem):
+            with os.scandir(self._root) as entries:
+                yield from (entry.name for entry in entries)
+        else:
+            yield from (path.rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False))
 
     def _path(self, digest: Digest) -> str:
         return f"{self._root}/{digest.hex()}{SUFFIX}"

@@ -4,6 +4,7 @@ Scores and updates are float work of whoever signed them and are taken as signed
 recomputed: medians, verdicts, reputations, weights, rewards, votes, and the final model to the bit.
 """
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -109,7 +110,7 @@ class _Verifier:
         self._store = store
         self._aggregate = aggregate
         self._tables = tables
-        self._known: set[str] = set()
+        self._known = _Digests()
         self.last: AuditedRound | None = None
         self.updates = 0
         self.paid = 0
@@ -164,18 +165,42 @@ class _Verifier:
 
     def _know(self, digest: Digest) -> None:
         self._store.get(digest)
-        self._known.add(f"{digest.hex()}{SUFFIX}")
+        self._known.add(digest)
 
     def check_store(self) -> None:
         """Every file is what its name says, also those of rounds that were interrupted; tables end here."""
         if self._tables is not None:
             self._tables.check_end()
         for name in self._store.names():
-            if name in self._known:
+            if self._known.has_name(name):
                 continue
             content = self._store.read(name)
             if name != f"{digest_of(content).hex()}{SUFFIX}":
                 raise VerificationError(f"models/{name}: is not what its name says")
+
+
+class _Digests:
+    """A set of digests that does not grow in memory: SQLite keeps it in a passing file of its own."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.execute("CREATE TABLE known (digest BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._database.execute("BEGIN")  # never ended: nothing of it is to last
+
+    def add(self, digest: Digest) -> None:
+        """Takes one more."""
+        self._database.execute("INSERT OR IGNORE INTO known VALUES (?)", (digest,))
+
+    def has_name(self, name: str) -> bool:
+        """Whether a file is named by one of them."""
+        try:
+            digest = bytes.fromhex(name.removesuffix(SUFFIX))
+        except ValueError:
+            return False
+        if name != f"{digest.hex()}{SUFFIX}":
+            return False
+        found = self._database.execute("SELECT 1 FROM known WHERE digest = ?", (digest,))
+        return found.fetchone() is not None
 
 
 def _check_summary(summary: dict[str, Any], found: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from platoon.errors import VerificationError
 from platoon.ledger.blocks import MAX_NUMBER, Block, Header
 from platoon.nouns import Digest
-from platoon.records.encoding import EMPTY_DIGEST, decode_rlp, encode_rlp, encode_word, keccak
+from platoon.records.encoding import EMPTY_DIGEST, decode_strings, encode_rlp, encode_word, keccak
 
 _SCHEMA = (
     "CREATE TABLE blocks (height INTEGER PRIMARY KEY, header BLOB NOT NULL, transactions BLOB NOT NULL, "
@@ -161,10 +161,7 @@ class ChainLog:
 
 
 def _decode_list(data: bytes) -> tuple[bytes, ...]:
-    items = decode_rlp(data)
-    if not isinstance(items, list) or not all(isinstance(item, bytes) for item in items):
-        raise ValueError("not a list of records")
-    return tuple(items)
+    return tuple(decode_strings(data)[0])
 
 
 EMPTY_FOLD = EMPTY_DIGEST

@@ -26,6 +26,11 @@ from platoon.records.signing import Account
 from platoon.records.transactions import Call, Transaction, decode_transaction
 from platoon.records.typed_data import FORMAT
 
+READER_GAS = 2**26
+"""Gas after which a replay sheds what its EVM remembers: a few MB."""
+WRITER_GAS = 2**30
+"""The same of a run that is being written: some 400 rounds of 100 updates, whose process has more to carry."""
+
 
 class NotAdmittedError(ValueError):
     """A transaction that cannot be part of the chain."""
@@ -238,6 +243,7 @@ class EmbeddedLedger:
         )
         commit = Commit(round=round, height=height, checkpoint=checkpoint, digest=digest)
         self._log.append(self._pending, commit)
+        self._state.machine.shed_history(WRITER_GAS)
         self._pending, self._fold, self._commit = [], EMPTY_FOLD, commit
 
     def _execute(self, raw: bytes) -> Execution:
@@ -314,6 +320,7 @@ class EmbeddedLedger:
                 raise VerificationError(f"{where}, transaction {position}: it does not lead to its receipt")
         block_hash = block.header.compute_hash(self.contracts.addresses["Registry"])
         self._link(block, block_hash)
+        self._state.machine.shed_history(READER_GAS)
 
     def _take_commit(self, commit: Commit) -> None:
         check_commit(commit, self._commit, self._fold)

@@ -34,7 +34,7 @@ from platoon.records.rules import (
 )
 from platoon.records.typed_data import compute_update_digest
 
-_WORDS = Arguments([{"type": "uint256[]"}])
+_UPDATES = Arguments([{"type": "uint256[]"}, {"type": "bytes32[]"}])
 _MAX_ROUND = 2**63 - 1
 
 
@@ -353,13 +353,13 @@ class Training:
         active = self.registry.active
         present = len(self.open.recorded_by & active)
         require(present >= compute_quorum(len(active)), "recording lacks a quorum")
-        words: list[int] = []
-        for vehicle in sorted(self.open.updates):
-            update = self.open.updates[vehicle]
-            seat = self.registry.seats[update.edge_server]
-            words += [int.from_bytes(vehicle, "big") << 88 | update.samples << 56 | seat]
-            words += [int.from_bytes(update.digest, "big")]
-        digest = keccak(_WORDS.encode([words]))
+        updates = [self.open.updates[vehicle] for vehicle in sorted(self.open.updates)]
+        seats = [self.registry.seats[update.edge_server] for update in updates]
+        heads = [
+            int.from_bytes(update.vehicle, "big") << 88 | update.samples << 56 | seat
+            for update, seat in zip(updates, seats, strict=True)
+        ]
+        digest = keccak(_UPDATES.encode([heads, [update.digest for update in updates]]))
         closed = replace(self.open, phase=Phase.SCORING, updates_digest=digest, scores={})
         values = {"round": self.open.round, "updates": digest, "count": len(self.open.updates)}
         return [Event("Training", "RecordingClosed", values)], closed

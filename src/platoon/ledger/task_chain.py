@@ -72,7 +72,7 @@ _NOTHING = Tokens(0)
 _BEGINNING = Instant(0)
 _VIEW_BATCH = 1024
 """Accounts of one view."""
-_WORDS = Arguments([{"type": "uint256[]"}])
+_UPDATES = Arguments([{"type": "uint256[]"}, {"type": "bytes32[]"}])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,11 +172,11 @@ def write_description(scenario: Scenario) -> bytes:
 
 def compute_updates_digest(updates: Sequence[RecordedUpdate]) -> Digest:
     """The hash that names the set of updates that a score judges; ``updates`` in the contract's order."""
-    words: list[int] = []
-    for update in updates:
-        head = int.from_bytes(update.address, "big") << 88 | update.samples << 56 | update.edge_server
-        words += [head, int.from_bytes(update.digest, "big")]
-    return keccak(_WORDS.encode([words]))
+    heads = [
+        int.from_bytes(update.address, "big") << 88 | update.samples << 56 | update.edge_server
+        for update in updates
+    ]
+    return keccak(_UPDATES.encode([heads, [update.digest for update in updates]]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

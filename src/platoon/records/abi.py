@@ -7,6 +7,7 @@ arrays tuples. Decoders accept only the canonical encoding. Source: Solidity con
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from platoon.records.encoding import WORD, keccak
@@ -151,6 +152,8 @@ def _compile_array(element: Codec) -> Codec:
     if element.is_array:
         raise ValueError("an array of arrays is not supported")
     size = WORD * element.words
+    is_plain = element.signature in ("uint256", "int256", "bytes32")
+    read = partial(int.from_bytes, byteorder="big", signed=element.signature == "int256")
 
     def encode(values: Sequence[Any]) -> bytes:
         return _encode_uint(len(values)) + b"".join([element.encode(value) for value in values])
@@ -159,7 +162,11 @@ def _compile_array(element: Codec) -> Codec:
         start, count = at + WORD, _decode_uint(data, at)
         if count > (len(data) - start) // size:
             raise ValueError("an array longer than the data")
-        return tuple([element.decode(data, i) for i in range(start, start + count * size, size)])
+        end = start + count * size
+        if is_plain:  # the long arrays are of plain words
+            parts = [data[i : i + WORD] for i in range(start, end, WORD)]
+            return tuple(parts if element.signature == "bytes32" else [read(part) for part in parts])
+        return tuple([element.decode(data, i) for i in range(start, end, size)])
 
     signature = f"{element.signature}[]"
     return Codec(

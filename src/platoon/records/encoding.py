@@ -123,6 +123,37 @@ def decode_rlp(data: bytes) -> Any:
     return item
 
 
+def decode_strings(data: bytes) -> tuple[list[bytes], list[int]]:
+    """The strings of an RLP list that holds nothing else, and where in ``data`` each of them ends; raises as
+    ``decode_rlp`` does. Transactions and blocks are such lists, and most of the bytes that are ever decoded.
+
+    >>> decode_strings(bytes.fromhex("c88363617483646f67"))
+    ([b'cat', b'dog'], [5, 9])
+    """
+    try:
+        if data[0] < 0xC0:
+            raise ValueError("not an RLP list")
+        at, end = _decode_bounds(data, 0, 0xC0)
+        if end != len(data):
+            raise ValueError("an RLP list of another length than its bytes")
+        items, ends = [], []
+        while at < end:
+            first = data[at]
+            if first >= 0xC0:
+                raise ValueError("a list inside an RLP list of strings")
+            start, at = (at, at + 1) if first < 0x80 else _decode_bounds(data, at, 0x80)
+            item = data[start:at]
+            if first == 0x81 and item < b"\x80":
+                raise ValueError("RLP of a small byte is not canonical")
+            items.append(item)
+            ends.append(at)
+    except IndexError:
+        raise ValueError("RLP is cut short") from None
+    if at != end:
+        raise ValueError("RLP item longer than its place")
+    return items, ends
+
+
 def _decode_item(data: bytes, at: int, limit: int, depth: int) -> tuple[Any, int]:
     first = data[at]
     if first < 0x80:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from platoon.nouns import Address
 from platoon.records.encoding import (
     decode_number,
-    decode_rlp,
+    decode_strings,
     encode_length,
     encode_number,
     encode_rlp,
@@ -66,34 +66,34 @@ def decode_transaction(raw: bytes) -> Transaction:
     Raises:
         ValueError: no canonical legacy transaction, no EIP-155 chain id, or no strict signature.
     """
-    items = decode_rlp(raw)
-    if not isinstance(items, list) or len(items) != 9 or not all(isinstance(item, bytes) for item in items):
+    items, ends = decode_strings(raw)
+    if len(items) != 9:
         raise ValueError("not a legacy transaction")
-    nonce, gas_price, gas, value, v = (decode_number(items[i]) for i in (0, 1, 2, 4, 6))
-    if len(items[3]) not in (0, 20) or len(items[7]) > 32 or len(items[8]) > 32:
+    nonce, gas_price, gas, to, value, data, v, r, s = items
+    if len(to) not in (0, 20) or len(r) > 32 or len(s) > 32:
         raise ValueError("an address or a signature of the wrong length")
-    decode_number(items[7])
-    decode_number(items[8])
-    if v < 37:
+    decode_number(r)
+    decode_number(s)
+    chain_id, parity = divmod(decode_number(v) - 35, 2)
+    if chain_id < 1:
         raise ValueError("a transaction without a chain id")
-    chain_id, parity = divmod(v - 35, 2)
-    signed = keccak(_encode_signed(raw, items[6:], chain_id))
-    sender = recover(signed, items[7].rjust(32, b"\0") + items[8].rjust(32, b"\0") + bytes([27 + parity]))
+    signed = keccak(_encode_signed(raw, ends[5], chain_id))
+    sender = recover(signed, r.rjust(32, b"\0") + s.rjust(32, b"\0") + bytes([27 + parity]))
     if sender is None:
         raise ValueError("bad signature")
     return Transaction(
         sender=sender,
-        nonce=nonce,
-        gas_price=gas_price,
+        nonce=decode_number(nonce),
+        gas_price=decode_number(gas_price),
         chain_id=chain_id,
-        value=value,
-        call=Call(to=Address(items[3]) if items[3] else None, data=items[5], gas=gas),
+        value=decode_number(value),
+        call=Call(to=Address(to) if to else None, data=data, gas=decode_number(gas)),
     )
 
 
-def _encode_signed(raw: bytes, signature: list[bytes], chain_id: int) -> bytes:
-    """What was signed: the first six fields as they stand in the transaction, chain id, and two empty fields."""
-    end = len(raw) - sum(len(encode_rlp(item)) for item in signature)
+def _encode_signed(raw: bytes, end: int, chain_id: int) -> bytes:
+    """What was signed: the first six fields as they stand in the transaction up to ``end``, chain id, and two empty
+    fields."""
     start = 1 if raw[0] <= 0xF7 else 1 + raw[0] - 0xF7
     body = raw[start:end] + encode_rlp(encode_number(chain_id)) + b"\x80\x80"
     return encode_length(len(body), 0xC0) + body

@@ -68,7 +68,8 @@ class Round(Section):
         0.0,
         ge=0,
         le=100,
-        description="balanced labels beside merit, estimated from past updates; 0: as written",
+        description="balanced labels beside merit, estimated from past updates; 0: as written; not in a baseline "
+        "method's own selector (docs/selectors.md)",
     )
     position_weight: float = Field(
         0.0,
