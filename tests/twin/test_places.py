@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from platoon.nouns import SECOND, Instant, seconds
 from platoon.physics.grids import build_grid_map
+from platoon.physics.roads import RoadMap
 from platoon.rng import stream
 from platoon.scenario import Twin
 from platoon.twin import habits as learned
@@ -212,6 +213,33 @@ def test_a_vehicle_at_a_red_light_stands_until_it_turns_green_and_then_drives_on
     assert (gone[0] < 12.0).mean() > 0.8  # it stands now
     assert (gone[1] > 20.0).mean() > 0.4  # its green comes within a cycle of 40 s
     assert (gone[2] > 40.0).mean() > 0.9  # and it does not stand for ever
+
+
+def test_particles_stay_where_a_road_leads_nowhere_and_after_many_short_ones():
+    """A street of 40 roads of 15 m that ends: nobody is put anywhere else."""
+    lines = [np.array([[15.0 * i, 0.0], [15.0 * (i + 1), 0.0]]) for i in range(40)]
+    names = [f"{i:02d}" for i in range(40)]
+    street = Ways(
+        RoadMap.build(names, lines, [3.2] * 40, successors=[[i + 1] if i < 39 else [] for i in range(40)])
+    )
+    own = dataclasses.replace(
+        matching.start_matches(2),
+        edge=np.array([2, 37]),
+        offset=np.array([5.0, 5.0]),
+        at=np.array([NOW, NOW]),
+    )
+    driven = drive(street, learned.start_habits(street), own)
+    assert np.abs(driven.position[..., 1]).max() == 0.0
+    x = driven.position[..., 0]
+    assert (np.diff(x, axis=0) >= 0.0).all()
+    assert x[:, :, 1].max() <= 600.0
+    assert x[3, :, 0].min() > 35.0
+
+
+def test_nobody_at_all_is_foreseen_nowhere(ways, habits):
+    places, _ = foresee(ways, habits, "particles", draw_matches(ways, 0))
+    assert places.nodes.shape == (6, 8, 0, 2)
+    assert places.find_position(-1).shape == (0, 2)
 
 
 def test_a_vehicle_on_free_road_drives_at_its_own_pace(ways, habits):

@@ -3,7 +3,7 @@
 A particle goes from junction to junction. On its road it drives at the vehicle's own pace; there it takes a turn,
 passes or waits as the signal's phase has it, and loses the seconds that turning and starting cost. Every stage is
 computed as a whole, with no steps of time. All vehicles use the same dice (a Latin hypercube), so a forecast
-depends on nothing but what is believed of the vehicle, and 32 particles do the work of some hundred.
+depends on nothing but what is believed, and few particles do the work of many. Where no road follows they stay.
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def drive(ways: Ways, habits: Habits, own: Matches, *, at: Instant, ahead_s: Flo
     for number in range(1, STAGES + 1):
         record.note(ways, stage)
         alive = stage.leaves_s <= moments[-1, stage.index]
-        if not alive.any() or number == STAGES:
+        if not alive.any():
             break
         stage = fleet.follow(stage, alive, number)
         digit /= ways.follow.shape[1]
@@ -227,9 +227,12 @@ class _Fleet:
         return np.asarray(self.pace[vehicle] * spread * self.ways.limit[edge])
 
     def _leave(self, edge: Ints, comes: Floats, vehicle: Ints, particle: Ints, number: int) -> Floats:
-        """Seconds at which the particles pass the junction at the end of ``edge``."""
+        """Seconds at which the particles pass the junction at the end of ``edge``; never where no road follows, nor
+        at the last stage."""
         dice = self.dice[number, 1][particle], self.dice[number + STAGES, 1][particle]
-        return comes + self.waits.draw(edge, comes - self.age_s[vehicle], *dice)
+        wait = self.waits.draw(edge, comes - self.age_s[vehicle], *dice)
+        ends = (self.ways.follow[edge, 0] < 0) | (number == STAGES - 1)
+        return np.where(ends, np.inf, comes + wait)
 
 
 class Waits:

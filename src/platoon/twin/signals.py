@@ -26,6 +26,8 @@ SIGNIFICANCE = 8.0
 """Standard deviations by which a cycle must stand out of chance."""
 MEMORY = 0.98
 """Share of what is known of a phase that lasts a cycle."""
+STEADY = 0.05
+"""A cycle that is found anew and is this near to the one before is the same."""
 WAITS = 90
 """Bins of a second of the waits seen."""
 PRIOR_PASSINGS = 20.0
@@ -56,20 +58,25 @@ class Signals:
     """Passings without a stand."""
 
 
-def start_signals(junctions: int) -> Signals:
-    """Nobody has passed."""
+def start_profile() -> Floats:
+    """(2, 2, BINS) a first guess: one street, then the other; who had stood goes before who rolls on."""
     turn = 2 * np.pi * (np.arange(BINS) + 0.5) / BINS
     wave = np.maximum(np.cos(turn), 0.02)
-    rolling = np.stack([np.roll(wave, 0), np.roll(wave, BINS // 2)])
+    rolling = np.stack([wave, np.roll(wave, BINS // 2)])
     start = np.roll(rolling, -BINS // 5, axis=1)
     profile = np.stack([rolling, start])
+    return np.asarray(PRIOR_PASSINGS * profile / profile.sum(axis=2, keepdims=True))
+
+
+def start_signals(junctions: int) -> Signals:
+    """Nobody has passed."""
     return Signals(
         at=np.full((junctions, EVENTS), -1),
         axis=np.zeros((junctions, EVENTS), dtype=np.int64),
         started=np.zeros((junctions, EVENTS), dtype=np.int64),
         lags=np.zeros((2, LAGS)),
         cycle_s=0.0,
-        profile=PRIOR_PASSINGS * profile / profile.sum(axis=2, keepdims=True),
+        profile=start_profile(),
         waits=np.ones(WAITS) / WAITS,
         rolled=1.0,
     )
@@ -101,7 +108,12 @@ def find_cycle(signals: Signals) -> Signals:
     score = np.cos(_ANGLES) @ excess
     best = int(score.argmax())
     significant = score[best] > SIGNIFICANCE * np.sqrt(max(total, 1.0) / 2)
-    return replace(signals, cycle_s=float(CYCLES[best]) if significant else 0.0)
+    cycle = float(CYCLES[best]) if significant else 0.0
+    steady = cycle == 0.0 or abs(cycle - signals.cycle_s) < STEADY * cycle
+    profile = (
+        signals.profile if steady else start_profile()
+    )  # phases of another cycle mean nothing in this one
+    return replace(signals, cycle_s=cycle, profile=profile)
 
 
 def find_phases(signals: Signals, node: Ints, at: Ints | Instant) -> Floats:

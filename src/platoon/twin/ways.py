@@ -53,8 +53,8 @@ class Ways:
         """(E, S) the same as a distance."""
         self.direction: Floats = self.across / np.maximum(self.gap, 1e-9)[..., None]
         """(E, S, 2) and as a direction: a unit vector; zero where the roads meet."""
-        gaps = np.where(self.follow >= 0, self.gap, np.nan)
-        middle = np.nan_to_num(np.nanmean(gaps, axis=1)) / 2 if gaps.size else 0.0
+        there = self.follow >= 0
+        middle = np.where(there, self.gap, 0.0).sum(axis=1) / np.maximum(there.sum(axis=1), 1) / 2
         self.line: Floats = self.length + np.maximum(middle, LINE_M)
         """(E,) metres from the start of the road at which the junction counts as passed: about its middle."""
         self.entry: Floats = self.length[:, None] + self.gap - self.line[:, None]
