@@ -142,7 +142,8 @@ def drive_plainly(ways, habits, own, vehicle, dice):
     edge = int(own.edge[vehicle])
     one = matching.take_rows(own, np.array([vehicle]))
     slot = pick(learned.expect_turn_now(habits, ways, one)[0], dice[0, 0])
-    speed = pace * ways.limit[edge]
+    usual = ways.limit * learned.expect_flow(habits)
+    speed = pace * usual[edge]
     start, enters = min(own.offset[vehicle], ways.line[edge] - 0.1), 0.0
     slow = (speed - min(max(own.speed[vehicle], 0.0), speed)) ** 2 / (2 * particles.ACCELERATION * speed)
     kind = ways.kind[edge, slot]
@@ -162,7 +163,7 @@ def drive_plainly(ways, habits, own, vehicle, dice):
             learned.expect_turns(habits, ways, np.array([edge]))[0], dice[(number + 1) % particles.STAGES, 0]
         )
         enters, slow = leaves, max(losses[came, stood, STRAIGHT], 0.0)
-        comes = enters + (ways.line[edge] - start) / (pace * ways.limit[edge])
+        comes = enters + (ways.line[edge] - start) / (pace * usual[edge])
         comes += losses[came, stood, ways.kind[edge, slot]]
     return path
 

@@ -182,6 +182,18 @@ def test_lanes_tell_turns_once_they_were_seen_to(ways):
     assert share[1, right] > 0.9
 
 
+def test_a_full_road_is_known_to_be_slow(ways):
+    here, other = road(ways, "B0B1"), road(ways, "C1C2")
+    habits, matches = learned.start_habits(ways), matching.start_matches(1)
+    for second in range(100):
+        point, _ = ways.locate(np.array([here]), np.array([110.0]))
+        matches, _ = see(ways, matches, second, point, [0.0, 0.2 * ways.limit[here]])
+        habits = learned.learn_speeds(habits, ways, matches, np.array([0.8]))
+    flow = learned.expect_flow(habits)
+    assert 0.2 < flow[here] < 0.45  # a quarter of its pace, drawn to 1
+    assert flow[other] == 1.0
+
+
 def pass_lights(cycle_s, junctions=30, seconds=1200, seed=1):
     """Passings of junctions with lights: half of a cycle is green for street 0, then half for street 1."""
     rng, known = stream(seed, "lights"), signals.start_signals(junctions)

@@ -11,7 +11,7 @@ import numpy as np
 
 from platoon.nouns import SECOND, Floats, Instant, Ints
 from platoon.twin import signals as lights
-from platoon.twin.matching import ZONES_M, Crossings, Matches
+from platoon.twin.matching import ZONES_M, Crossings, Matches, find_middle
 from platoon.twin.signals import Signals
 from platoon.twin.ways import KINDS, Ways
 
@@ -25,6 +25,8 @@ USUAL_PACE = 0.95
 """Share of the limit that a vehicle drives before anything is known."""
 PACE_FIXES = 20.0
 """Fixes that the fleet's pace counts for in a vehicle's."""
+ROAD_FIXES = 20.0
+"""Fixes that "it flows freely" counts for on a road."""
 PRIOR_LOSS_S = 1.0
 PRIOR_LOSSES = 3.0
 LONGEST_LOSS_S = 90.0
@@ -41,6 +43,9 @@ class Habits:
     losses: Floats
     """(2, 4, 2, 4) sum of seconds lost on a road without a stand, and number, by kind of turn before it, whether
     the vehicle had stood there, and kind of turn after it."""
+    roads: Floats
+    """(2, E) sum of speeds in the road's middle, over what its limit and the vehicle's pace let expect, and number
+    of fixes; who stands there counts."""
     signals: Signals
     searched_at: Instant
     """When the cycle of the signals was last looked for."""
@@ -53,6 +58,7 @@ def start_habits(ways: Ways) -> Habits:
         turns=np.zeros(ways.follow.shape),
         across=np.full((KINDS, len(ZONES_M) + 1, len(PLACES_ACROSS) + 1), PRIOR_COUNT / 6),
         losses=np.stack([np.full(shape, PRIOR_LOSS_S * PRIOR_LOSSES), np.full(shape, PRIOR_LOSSES)]),
+        roads=np.zeros((2, len(ways.length))),
         signals=lights.start_signals(len(ways.road_map.junctions)),
         searched_at=Instant(0),
     )
@@ -98,6 +104,22 @@ def _learn_losses(habits: Habits, crossings: Crossings, kind: Ints) -> Habits:
     np.add.at(waits, wait.astype(np.int64), 1.0)
     signals = replace(habits.signals, waits=waits, rolled=habits.signals.rolled + float(rolled.sum()))
     return replace(habits, losses=table, signals=signals)
+
+
+def learn_speeds(habits: Habits, ways: Ways, own: Matches, pace: Floats) -> Habits:
+    """The habits after one fix each of the vehicles ``own`` (M) with ``pace`` (M,)."""
+    rows = np.flatnonzero(find_middle(ways, own.edge, own.offset))
+    edge = own.edge[rows]
+    ratio = np.clip(own.speed[rows], 0.0, None) / (pace[rows] * ways.limit[edge])
+    roads = habits.roads.copy()
+    np.add.at(roads[0], edge, ratio)
+    np.add.at(roads[1], edge, 1.0)
+    return replace(habits, roads=roads)
+
+
+def expect_flow(habits: Habits) -> Floats:
+    """(E,) share of its pace that a vehicle makes on each road: 1 where it flows freely, less where it is full."""
+    return np.asarray((habits.roads[0] + ROAD_FIXES) / (habits.roads[1] + ROAD_FIXES))
 
 
 def expect_losses(habits: Habits) -> Floats:

@@ -27,6 +27,8 @@ STAND_SPEED = 2.0
 """m/s along the road below which a vehicle stands: the velocity of a standing one is known to 1 m/s."""
 APPROACH_M = 60.0
 """A vehicle that stands so near to the end of its road waits to pass the junction."""
+START_M = 80.0
+"""So far from the start of its road a vehicle has got up to its pace."""
 RECENT = 10.0
 """Fixes that the mean lateral place remembers."""
 ZONES_M: Floats = np.array([25.0, 50.0, 80.0, 120.0, 170.0])
@@ -261,6 +263,13 @@ def _find_passing(ways: Ways, before: Matches, seen: Seen, offset: Floats, choic
     return np.where(passes, passed, before.passed_at)
 
 
+def find_middle(ways: Ways, edge: Ints, offset: Floats) -> Bools:
+    """(M,) away from both ends of the road, where junctions make nobody slow: in its middle third at least."""
+    third = ways.length[edge] / 3.0
+    after = offset > np.minimum(START_M, third)
+    return np.asarray(after & (ways.length[edge] - offset > np.minimum(APPROACH_M, third)))
+
+
 def _note(ways: Ways, entered: Matches, seen: Seen, offset: Floats, speed: Floats) -> Matches:
     """Take down what one fix tells on the road that was chosen."""
     edge = entered.edge
@@ -276,8 +285,7 @@ def _note(ways: Ways, entered: Matches, seen: Seen, offset: Floats, speed: Float
     zones[rows, zone[rows]] = lateral[rows]
     standing = speed < STAND_SPEED
     approach = rest < APPROACH_M
-    third = ways.length[edge] / 3.0
-    free = (offset > np.minimum(80.0, third)) & (rest > np.minimum(60.0, third)) & ~standing
+    free = find_middle(ways, edge, offset) & ~standing
     gain = np.stack([speed / ways.limit[edge], np.ones(len(edge))], axis=1)
     return replace(
         entered,

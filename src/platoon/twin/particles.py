@@ -164,6 +164,7 @@ class _Fleet:
         self.age_s = (at - own.at) / SECOND
         self.losses = learned.expect_losses(habits)
         self.pace = learned.expect_pace(own)
+        self.usual = ways.limit * learned.expect_flow(habits)
         self.waits = Waits(ways, habits.signals, own, at)
 
     def start(self) -> _Stage:
@@ -224,7 +225,7 @@ class _Fleet:
 
     def _speed(self, edge: Ints, vehicle: Ints, particle: Ints) -> Floats:
         spread = 1.0 + PACE_SPREAD * self.dice[0, 2][particle]
-        return np.asarray(self.pace[vehicle] * spread * self.ways.limit[edge])
+        return np.asarray(self.pace[vehicle] * spread * self.usual[edge])
 
     def _leave(self, edge: Ints, comes: Floats, vehicle: Ints, particle: Ints, number: int) -> Floats:
         """Seconds at which the particles pass the junction at the end of ``edge``; never where no road follows, nor

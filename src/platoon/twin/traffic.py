@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from platoon.nouns import SECOND
-from platoon.twin.habits import Habits, expect_pace, learn_crossings, start_habits
+from platoon.twin.habits import Habits, expect_pace, learn_crossings, learn_speeds, start_habits
 from platoon.twin.matching import Matches, Seen, apply_seen, put, start_matches, take
 from platoon.twin.signals import find_cycle
 from platoon.twin.ways import Ways
@@ -29,8 +29,9 @@ def start_traffic(ways: Ways, vehicles: int) -> Traffic:
 def learn_traffic(ways: Ways, traffic: Traffic, seen: Seen) -> Traffic:
     """The traffic after what was measured at one instant of the vehicles ``seen.who``."""
     own = take(traffic.matches, seen.who)
-    own, crossings = apply_seen(ways, own, seen, expect_pace(own))
-    habits = learn_crossings(traffic.habits, ways, crossings)
+    pace = expect_pace(own)
+    own, crossings = apply_seen(ways, own, seen, pace)
+    habits = learn_speeds(learn_crossings(traffic.habits, ways, crossings), ways, own, pace)
     if seen.at // (CYCLE_EVERY_S * SECOND) != habits.searched_at // (CYCLE_EVERY_S * SECOND):
         habits = replace(habits, signals=find_cycle(habits.signals), searched_at=seen.at)
     return Traffic(matches=put(traffic.matches, seen.who, own), habits=habits)

@@ -52,7 +52,7 @@ from platoon.twin.places import Asked, Foresight
 from platoon.twin.study import apply_measurements, check_measurements
 from platoon.twin.watch import leave_out, open_watch
 
-FORMAT = 6
+FORMAT = 7
 """Of the saved folder."""
 TIME_GRID: Floats = np.array([0.0, 0.08, 0.2, 0.4, 0.7, 1.0])
 """Where between the start of training and the horizon rates are forecast: closer together at first, when most
