@@ -22,8 +22,8 @@ from platoon.scenario import Scenario
 from platoon.twin.clocks import Clocks, compute_spread
 from platoon.twin.filter import Fixes, Tracks, inverse_2x2
 
-ITERATIONS = 5
-"""Gauss-Newton steps from a prediction at most."""
+ITERATIONS = 8
+"""Gauss-Newton steps from a prediction at most, those taken half again included."""
 STILL_M = 0.1
 """A vehicle whose last step was shorter has arrived; another would move it by millimetres."""
 OPEN_SIGMA_M = 1000.0
@@ -175,12 +175,22 @@ def follow(
     """
     held = inverse_2x2(covariance)
     places, moving = predicted.copy(), np.arange(len(predicted))
+    base, step, least = places.copy(), np.zeros_like(places), np.full(len(places), np.inf)
     for _ in range(ITERATIONS):
         normal = compute_normal(instruments, echoes.take(moving), places[moving])
-        pull = normal.gradient - np.einsum("mij,mj->mi", held[moving], (places - predicted)[moving])
-        step = np.einsum("mij,mj->mi", inverse_2x2(normal.information + held[moving]), pull)
-        places[moving] += step
-        moving = moving[np.hypot(*step.T) > STILL_M]
+        off = (places - predicted)[moving]
+        held_back = np.einsum("mij,mj->mi", held[moving], off)
+        misfit = normal.misfit + np.einsum("mi,mi->m", off, held_back)
+        onward = np.einsum(
+            "mij,mj->mi", inverse_2x2(normal.information + held[moving]), normal.gradient - held_back
+        )
+        # Beside an RSU its angle turns so fast that a whole step can lead astray: then half of it is tried.
+        astray = (misfit > least[moving])[:, None]
+        base[moving] = np.where(astray, base[moving], places[moving])
+        step[moving] = np.where(astray, step[moving] / 2.0, onward)
+        least[moving] = np.fmin(least[moving], misfit)
+        places[moving] = base[moving] + step[moving]
+        moving = moving[np.hypot(*step[moving].T) > STILL_M]
         if not len(moving):
             break
     normal = compute_normal(instruments, echoes, places)
