@@ -10,6 +10,7 @@ from platoon.drivers.verify import verify_run
 
 
 @pytest.mark.data
+@pytest.mark.long
 def test_a_run_on_the_drives_of_cork(scenario: Scenario, tmp_path: Path, data_folder: Path) -> None:
     drives = str(data_folder / "ucc5g" / "ucc5g.parquet")
     scenario = scenario.model_copy(

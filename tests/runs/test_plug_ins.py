@@ -102,6 +102,7 @@ def test_invalid_oracle_in_an_ordinary_run(scenario: Scenario, tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_an_oracle_says_that_it_is_a_study_and_loses_nobody(scenario: Scenario, tmp_path: Path) -> None:
     table = scenario.model_dump(mode="json", exclude_none=True)
     keys = {"round.selector": "oracle", "roads.engine": "walker", "task.rounds": 2}

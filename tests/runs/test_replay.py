@@ -28,6 +28,7 @@ print(json.dumps(run_scenario(scenario, Path(sys.argv[3]))))
 
 
 @pytest.mark.sumo
+@pytest.mark.long
 def test_a_replayed_run_decides_the_same(scenario: Scenario, tmp_path: Path) -> None:
     scenario = scenario.model_copy(update={"task": scenario.task.model_copy(update={"rounds": 2})})
     run, trace = tmp_path / "run", tmp_path / "traffic.fcd.xml.gz"

@@ -17,6 +17,7 @@ def play(scenario: Scenario, out: Path, **keys: object) -> None:
     run(Scenario.from_table(table, WALKER | changes), out)
 
 
+@pytest.mark.long
 def test_a_robust_run_is_verified_by_its_own_rule(scenario: Scenario, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     play(scenario, folder, aggregation__rule="trimmed_mean", aggregation__pre="clipping+nnm")
