@@ -80,6 +80,34 @@ def check(
     options.guarded(command)
 
 
+@ledger_app.command("check-chain")
+def check_chain(
+    run: RunFolder,
+    url: Annotated[str | None, typer.Option(help="a node of the network; else the scenario's")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check that a live network has a run's ledger: every transaction, in its order, with its outcome and events.
+
+    `platoon verify` checks the ledger itself, without a network.
+    """
+
+    def command() -> None:
+        from platoon.drivers.remote import check_run_on_chain
+
+        found = check_run_on_chain(run, url, lambda what: options.stderr.print(what, markup=False))
+        if as_json:
+            options.print_json(found)
+            return
+        options.stdout.print(
+            f"the chain {found['chain_id']} at {found['url']} has all {found['transactions']} transactions of "
+            f"{found['blocks']} blocks, in its blocks {found['first']} to {found['last']}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+    options.guarded(command)
+
+
 def _describe(found: dict[str, Any]) -> list[str]:
     sealed = "sealed by its committee" if found["sealed"] else "UNSEALED: its edge server signed alone"
     lines = [

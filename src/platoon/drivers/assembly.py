@@ -19,6 +19,7 @@ from platoon.records.certificates import compute_initial_reputation
 from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Rules
 from platoon.records.signing import Account, simulated_account
+from platoon.rng import stream_bytes
 from platoon.scenario import Scenario
 from platoon.twin.selectors import BASELINE_SELECTORS, STUDY_SELECTORS, guard_selector
 
@@ -30,16 +31,24 @@ OBSERVE_S = 10
 """Seconds that the twin watches the traffic before round 1."""
 
 
+def account_seed(scenario: Scenario) -> int:
+    """What simulated accounts are derived from: the one seed, or another for each run of it on one network."""
+    if not scenario.ledger.accounts:
+        return scenario.seed
+    return int.from_bytes(stream_bytes(scenario.seed, "accounts", scenario.ledger.accounts), "big")
+
+
 def simulated_accounts(scenario: Scenario) -> dict[Peer, Account]:
     """Keys of everybody in a simulation, by party; the coordinator's is the operator's."""
+    seed = account_seed(scenario)
     accounts = {
-        COORDINATOR: simulated_account(scenario.seed, "operator", 0),
-        PUBLISHER: simulated_account(scenario.seed, "publisher", 0),
+        COORDINATOR: simulated_account(seed, "operator", 0),
+        PUBLISHER: simulated_account(seed, "publisher", 0),
     }
     for i in range(scenario.radio.rsus):
-        accounts[edge_server_peer(EdgeServerId(i))] = simulated_account(scenario.seed, "edge server", i)
+        accounts[edge_server_peer(EdgeServerId(i))] = simulated_account(seed, "edge server", i)
     for i in range(scenario.fleet.vehicles):
-        accounts[vehicle_peer(VehicleId(i))] = simulated_account(scenario.seed, "vehicle", i)
+        accounts[vehicle_peer(VehicleId(i))] = simulated_account(seed, "vehicle", i)
     return accounts
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from platoon.drivers import datasets
 from platoon.drivers.assembly import (
     OBSERVE_S,
+    account_seed,
     admissions,
     attested_reputation,
     committee_rules,
@@ -316,7 +317,7 @@ class _Session:
             )
             if self._chain.rules != contract_rules(self._scenario, self._method):
                 raise UserError(f"{self._directory.path}/scenario.toml: was changed since the run began")
-            follow_pseudonyms(self._scenario.seed, self._accounts, self._chain)
+            follow_pseudonyms(account_seed(self._scenario), self._accounts, self._chain)
             folder = self._directory.checkpoint(self._chain.checkpoint or "")
             state, self._before = load_checkpoint(folder, self._machinery.world, self._machinery.twin)
         return state

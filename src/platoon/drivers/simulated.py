@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from platoon.drivers.assembly import account_seed
 from platoon.drivers.attacking import Attackers
 from platoon.drivers.attesting import attest, find_honest_claims
 from platoon.drivers.consult import consult
@@ -161,7 +162,7 @@ class SimulatedCarrier:
             case SignUpdate() | SignBlock() | SignAgreement() | Seal() | Unseal() | ChangePseudonym():
                 with self._parts.meter.measure("ledger"):
                     parts = self._parts
-                    answer = use_key(parts.scenario.seed, parts.accounts, parts.chain, actor, effect)
+                    answer = use_key(account_seed(parts.scenario), parts.accounts, parts.chain, actor, effect)
             case Companions(vehicles=vehicles, since=since):
                 with self._parts.meter.measure("twin"):
                     answer = self._parts.twin.describe_company(np.array(vehicles, dtype=np.int64), since)
@@ -180,7 +181,7 @@ class SimulatedCarrier:
         parts = self._parts
         with parts.meter.measure("ledger"):
             receipts = parts.chain.submit(effect.transactions, round=effect.round, at=now)
-            follow_pseudonyms(parts.scenario.seed, parts.accounts, parts.chain, receipts)
+            follow_pseudonyms(account_seed(parts.scenario), parts.accounts, parts.chain, receipts)
         is_waited_for = parts.waits_for_chain and effect.round != SETUP
         cost = seconds(parts.scenario.round.chain_s / BLOCKS_PER_ROUND) if is_waited_for else 0
         self._chain_time += cost

@@ -93,6 +93,12 @@ class Ledger(Section):
         pattern=r"^https?://[^@\s]+$",
         description="node's JSON-RPC address, without a password, for engine = rpc",
     )
+    accounts: str = Field(
+        "",
+        max_length=64,
+        description="what simulated accounts follow from, beside the seed: runs on one network need different ones "
+        "(`platoon compare` names its methods)",
+    )
     deadline_s: Positive = Field(
         60.0, description="longest wait for one step on the network, real seconds, for engine = rpc"
     )
