@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from platoon.ledger.task_chain import compute_rules, describe_scenario
+from platoon.ledger.task_rules import compute_rules, describe_scenario
 from platoon.nouns import Digest
 from platoon.records.rules import Payment, Rule, Rules, WeightRule
 from platoon.scenario import Scenario

@@ -14,7 +14,8 @@ from platoon.drivers.lossy import Faults, LossyCarrier, Network, ToyParts
 from platoon.errors import HaltedError
 from platoon.ledger.audit import audit
 from platoon.ledger.blocks import Result
-from platoon.ledger.task_chain import TaskChain, describe_scenario
+from platoon.ledger.task_chain import TaskChain
+from platoon.ledger.task_rules import describe_scenario
 from platoon.nouns import EdgeServerId, Instant, VehicleId, seconds
 from platoon.protocol import peers
 from platoon.protocol.agreeing import TaskTerms, publisher

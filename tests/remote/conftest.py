@@ -20,7 +20,7 @@ from platoon.ledger.evm import Execution, Machine
 from platoon.ledger.node import Node
 from platoon.ledger.rpc import RemoteLedger
 from platoon.nouns import Address
-from platoon.records.encoding import encode_word, keccak
+from platoon.records.encoding import decode_rlp, encode_word, keccak
 from platoon.records.transactions import Transaction, decode_transaction
 
 # ---- time ----
@@ -186,6 +186,37 @@ class FakeChain(BaseProvider):
             "status": hex(mined.execution.ok),
             "logs": self._logs(mined),
         }
+
+    def _eth_getTransactionByHash(self, name: str) -> Any:  # noqa: N802
+        raw = self.mined[bytes.fromhex(name[2:])].raw
+        kind = raw[0] if raw[0] in (1, 2) else 0
+        items: Any = decode_rlp(raw[1:] if kind else raw)
+        if kind:
+            chain_id, *items = items
+        prices = ("maxPriorityFeePerGas", "maxFeePerGas") if kind == 2 else ("gasPrice",)
+        names = [
+            "nonce",
+            *prices,
+            "gas",
+            "to",
+            "value",
+            "input",
+            *(["accessList"] if kind else []),
+            "v",
+            "r",
+            "s",
+        ]
+        said = dict(zip(names, items, strict=True))
+        numbers = {
+            key: hex(int.from_bytes(value, "big")) for key, value in said.items() if key != "accessList"
+        }
+        numbers |= {key: "0x" + said[key].hex() for key in ("to", "input")}
+        rows = [
+            {"address": "0x" + address.hex(), "storageKeys": ["0x" + key.hex() for key in keys]}
+            for address, keys in said.get("accessList", [])
+        ]
+        head = {"hash": name, "type": hex(kind), "accessList": rows}
+        return numbers | head | ({"chainId": "0x" + chain_id.hex()} if kind else {})
 
     def _eth_getLogs(self, query: dict[str, Any]) -> Any:  # noqa: N802
         first, last = int(query["fromBlock"], 16), int(query["toBlock"], 16)

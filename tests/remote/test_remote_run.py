@@ -16,6 +16,7 @@ from platoon.cli.main import app
 from platoon.drivers.run import resume_run
 from platoon.drivers.verify import verify_run
 from platoon.errors import UserError
+from platoon.ledger.history import show_task
 
 pytestmark = [pytest.mark.long, pytest.mark.sumo, pytest.mark.anvil]
 
@@ -92,9 +93,23 @@ def test_without_a_node_nothing_is_written(start_anvil: Callable[..., Anvil], tm
     assert not out.exists()
 
 
-def test_comparing_on_one_chain_is_refused(tmp_path: Path) -> None:
-    chosen = ["compare", str(QUICKSTART), "--out", str(tmp_path / "x"), "--set", "ledger.engine=rpc"]
-    result = CliRunner().invoke(app, chosen)
-    assert result.exit_code == 2
-    assert "a chain has room for one of them" in result.stderr
-    assert not (tmp_path / "x").exists()
+def test_methods_share_a_network(start_anvil: Callable[..., Anvil], tmp_path: Path) -> None:
+    """Each method's task chain has accounts of its own; every run verifies, and the chain has its ledger."""
+    anvil, out = start_anvil(7400), tmp_path / "both"
+    chosen = ["compare", str(QUICKSTART), "--out", str(out), *arguments(anvil)]
+    result = CliRunner().invoke(app, [*chosen, "--set=task.rounds=2"])
+    assert result.exit_code == 0, result.output
+    operators = set()
+    for method in ("dtb-fl", "fedavg"):
+        verify_run(out / method)
+        checked = CliRunner().invoke(app, ["ledger", "check-chain", str(out / method), "--json"])
+        assert checked.exit_code == 0, checked.output
+        summary = json.loads((out / method / "summary.json").read_text())
+        assert json.loads(checked.stdout)["transactions"] == summary["ledger"]["transactions"]
+        operators.add(show_task(out / method / "ledger.sqlite")["operator"])
+    assert len(operators) == 2
+    other = CliRunner().invoke(
+        app, ["ledger", "check-chain", str(out / "fedavg"), "--url", start_anvil(7400).url]
+    )
+    assert other.exit_code != 0
+    assert "is not in the chain" in other.stderr

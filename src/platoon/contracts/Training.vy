@@ -20,18 +20,18 @@
     "DTB-FL"; the Python twin of each is in records/rules.py.
 """
 
+import formulas
 import medians
 import sorting
+import training_events as said
 
 # ---- limits -----------------------------------------------------------------------------------------------------
 
 MAX_EDGE_SERVERS: constant(uint256) = 64
 MAX_UPDATES: constant(uint256) = 128
 MAX_VIEW: constant(uint256) = 1024
-MAX_SAMPLES: constant(uint256) = 2**32 - 1
 MAX_HANDLE: constant(uint256) = 2**48 - 1  # more vehicles than could ever be registered
 MAX_ROUND: constant(uint256) = 2**63 - 1
-MAX_TOKENS: constant(uint256) = 2**63 - 1
 MILLION: constant(uint256) = 10**6
 SIGNED_MILLION: constant(int256) = 10**6
 SCORE_WORDS: constant(uint256) = 17  # (1 evidence + 128 scores) in lanes of 32 bits, 8 to a word
@@ -43,15 +43,6 @@ HALF_ORDER: constant(uint256) = 578960446186580977117854925043439539264187821395
 RECORDING: constant(uint256) = 0
 SCORING: constant(uint256) = 1
 JUDGED: constant(uint256) = 2
-
-VALID: constant(uint256) = 1  # bits of a verdict
-MERGED: constant(uint256) = 2
-
-RULE_NONE: constant(uint256) = 0
-RULE_AS_WRITTEN: constant(uint256) = 1
-RULE_DEFAULT: constant(uint256) = 2
-WEIGHTS_TRUST: constant(uint256) = 1
-PAYMENT_BASE_BONUS: constant(uint256) = 1
 
 FLAGGED: constant(uint256) = 2**31  # by Plausibility, in the round that is open
 
@@ -83,23 +74,6 @@ interface Stakes:
         round: uint256, far: uint256, dissent: uint256, unrecorded: uint256, unscored: uint256, unvoted: uint256
     ): nonpayable
 
-struct Parameters:
-    rule: uint256
-    weights: uint256
-    payment: uint256
-    beta: uint256
-    rho_min: uint256
-    start: uint256
-    threshold: int256
-    penalty: uint256
-    pool: uint256
-    base: uint256
-    bonus: uint256
-    mean_tolerance: uint256
-    single_tolerance: uint256
-    most_samples: uint256  # an update that claims more is refused: reputation and weight follow the count
-    description: uint256  # digest of what the publisher asked for; nothing here depends on it
-
 struct Entry:
     vehicle: address
     digest: bytes32
@@ -107,59 +81,6 @@ struct Entry:
     v: uint256
     r: uint256
     s: uint256
-
-event Recorded:
-    round: indexed(uint256)
-    edge_server: indexed(address)
-    vehicles: DynArray[uint256, MAX_UPDATES]  # vehicle << 96 | samples, of the entries that were taken
-    digests: DynArray[bytes32, MAX_UPDATES]
-
-event Refused:
-    round: indexed(uint256)
-    vehicle: indexed(address)
-    edge_server: indexed(address)
-    digest: bytes32
-    reason: uint256
-
-event ProbeCommitted:
-    edge_server: indexed(address)
-    digest: bytes32
-
-event RecordingClosed:
-    round: indexed(uint256)
-    updates: bytes32
-    count: uint256
-
-event Scored:
-    round: indexed(uint256)
-    edge_server: indexed(address)
-    evidence: uint256
-
-event Judged:
-    round: indexed(uint256)
-    evidence: uint256
-    scorers: uint256
-    merged: uint256
-    verdicts: DynArray[uint256, MAX_UPDATES]  # vehicle << 96 | (score + 10^6) << 2 | merged << 1 | valid, ascending
-
-event Deviations:
-    round: indexed(uint256)
-    scorers: uint256  # bits of seats
-    values: DynArray[uint256, MAX_EDGE_SERVERS]  # mean distance from the medians, by seat of those who scored
-
-event Voted:
-    round: indexed(uint256)
-    edge_server: indexed(address)
-    digest: bytes32
-
-event Settled:
-    round: indexed(uint256)
-    model: bytes32
-    paid: uint256
-    standings: DynArray[uint256, MAX_UPDATES]  # reward << 64 | reputation before << 32 | now, in the verdicts' order
-
-event Closed:
-    round: indexed(uint256)
 
 # ---- state ------------------------------------------------------------------------------------------------------
 
@@ -169,7 +90,7 @@ ESCROW: public(immutable(address))
 STAKES: public(immutable(address))
 PLAUSIBILITY: public(immutable(address))
 PUBLISHER: public(immutable(address))
-PARAMETERS: immutable(Parameters)
+PARAMETERS: immutable(formulas.Parameters)
 
 closed: public(bool)
 round: public(uint256)
@@ -202,24 +123,10 @@ def __init__(
     plausibility: address,
     publisher: address,
     model: bytes32,
-    parameters: Parameters,
+    parameters: formulas.Parameters,
 ):
     assert model != empty(bytes32), "no model"
-    assert parameters.rule <= RULE_DEFAULT, "rule"
-    assert parameters.weights <= WEIGHTS_TRUST, "weights"
-    assert parameters.payment <= PAYMENT_BASE_BONUS, "payment"
-    assert parameters.beta <= MILLION, "beta"
-    assert parameters.rho_min <= MILLION, "rho_min"
-    assert parameters.start <= MILLION, "start"
-    if parameters.rule == RULE_NONE and parameters.weights == WEIGHTS_TRUST:
-        assert parameters.start > 0, "start"  # nobody would ever have a weight
-    assert parameters.threshold >= -SIGNED_MILLION and parameters.threshold <= SIGNED_MILLION, "threshold"
-    assert parameters.penalty <= MILLION, "penalty"
-    assert parameters.most_samples > 0 and parameters.most_samples <= MAX_SAMPLES, "most_samples"
-    assert parameters.pool <= MAX_TOKENS, "pool"
-    assert parameters.base <= MAX_TOKENS and parameters.bonus <= MAX_TOKENS, "base or bonus"
-    assert parameters.mean_tolerance <= 2 * MILLION, "mean_tolerance"
-    assert parameters.single_tolerance <= 2 * MILLION, "single_tolerance"
+    formulas.check(parameters)
     REGISTRY = registry
     ESCROW = escrow
     STAKES = stakes
@@ -307,7 +214,7 @@ def _close_recording(round: uint256, active: uint256):
         digests.append(self.digests[key & 255])
     self.updates_digest = keccak256(abi_encode(heads, digests))
     self.phase = SCORING
-    log RecordingClosed(round=round, updates=self.updates_digest, count=count)
+    log said.RecordingClosed(round=round, updates=self.updates_digest, count=count)
 
 
 # ---- the phases of a round --------------------------------------------------------------------------------------
@@ -358,7 +265,7 @@ def record(round: uint256, entries: DynArray[Entry, MAX_UPDATES]):
         elif position == MAX_UPDATES:
             reason = REFUSED_FULL
         if reason != 0:
-            log Refused(round=round, vehicle=vehicle, edge_server=msg.sender, digest=digest, reason=reason)
+            log said.Refused(round=round, vehicle=vehicle, edge_server=msg.sender, digest=digest, reason=reason)
             continue
         low &= 2**32 - 1
         if low == 0:
@@ -374,7 +281,7 @@ def record(round: uint256, entries: DynArray[Entry, MAX_UPDATES]):
         position += 1
     self.count = position
     if len(vehicles) > 0:
-        log Recorded(round=round, edge_server=msg.sender, vehicles=vehicles, digests=digests)
+        log said.Recorded(round=round, edge_server=msg.sender, vehicles=vehicles, digests=digests)
 
 
 @external
@@ -390,7 +297,7 @@ def commit_probe(digest: bytes32):
     assert self.probe[msg.sender] == empty(bytes32), "committed before"
     assert digest != empty(bytes32), "no digest"
     self.probe[msg.sender] = digest
-    log ProbeCommitted(edge_server=msg.sender, digest=digest)
+    log said.ProbeCommitted(edge_server=msg.sender, digest=digest)
 
 
 @external
@@ -403,7 +310,7 @@ def score(round: uint256, updates: bytes32, words: DynArray[uint256, SCORE_WORDS
     seat: uint256 = 0
     active: uint256 = 0
     seat, active = self._enter(round)
-    assert PARAMETERS.rule != RULE_NONE, "nothing is scored"
+    assert PARAMETERS.rule != formulas.RULE_NONE, "nothing is scored"
     assert self.probe[msg.sender] != empty(bytes32), "no probe committed"
     if self.phase == RECORDING:
         self._close_recording(round, active)
@@ -419,7 +326,7 @@ def score(round: uint256, updates: bytes32, words: DynArray[uint256, SCORE_WORDS
         assert medians.is_below(words[i], 2 * MILLION + 1), "score out of bounds"
         self.scores[i][seat] = words[i]
     self.scored_by |= 1 << seat
-    log Scored(round=round, edge_server=msg.sender, evidence=evidence)
+    log said.Scored(round=round, edge_server=msg.sender, evidence=evidence)
 
 
 @internal
@@ -458,24 +365,10 @@ def _take_medians(round: uint256, scorers: uint256) -> uint256[SCORE_WORDS]:
         means.append(mean)
         if beyond[i] != 0 or mean > PARAMETERS.mean_tolerance:
             far |= 1 << seats[i]
-    log Deviations(round=round, scorers=scorers, values=means)
+    log said.Deviations(round=round, scorers=scorers, values=means)
     if number >= MIN_SCORERS:
         self.far = far
     return result
-
-
-@internal
-@view
-def _is_merged(reputation: uint256) -> bool:
-    """
-    @notice Whether a valid update enters the model and is paid. Default rule: not below rho_min (probation). A
-        reputation of 0 has no weight in eq. 14, so it is not merged under any rule that scores.
-    """
-    if PARAMETERS.rule == RULE_NONE:
-        return True
-    if PARAMETERS.rule == RULE_DEFAULT and reputation < PARAMETERS.rho_min:
-        return False
-    return reputation > 0
 
 
 @external
@@ -492,7 +385,7 @@ def judge(round: uint256):
     assert self.phase == SCORING, "judged before"
     scorers: uint256 = self.scored_by & active
     medians_: uint256[SCORE_WORDS] = empty(uint256[SCORE_WORDS])
-    is_scored: bool = PARAMETERS.rule != RULE_NONE and self.count > 0
+    is_scored: bool = PARAMETERS.rule != formulas.RULE_NONE and self.count > 0
     self.far = 0
     if is_scored:
         assert self._is_quorum(scorers, active), "scores lack a quorum"
@@ -508,16 +401,16 @@ def judge(round: uint256):
         reputation: uint256 = self._reputation((key >> 16) & MAX_HANDLE, 0)
         verdict: uint256 = lane << 2
         if valid:
-            verdict |= VALID
-            if self._is_merged(reputation) and self.standing[(key >> 16) & MAX_HANDLE] & FLAGGED == 0:
-                verdict |= MERGED
+            verdict |= formulas.VALID
+            if formulas.is_merged(PARAMETERS.rule, PARAMETERS.rho_min, reputation) and self.standing[(key >> 16) & MAX_HANDLE] & FLAGGED == 0:
+                verdict |= formulas.MERGED
                 merged_count += 1
         self.verdicts[i] = reputation << 32 | verdict
         verdicts.append(((key >> 96) << 96) | verdict)
     self.evidence = medians_[0] & (2**32 - 1)
     self.phase = JUDGED
     self.final = merged_count == 0  # nothing enters: the model stays what it is, and there is nothing to vote
-    log Judged(round=round, evidence=self.evidence, scorers=self._members(scorers), merged=merged_count, verdicts=verdicts)
+    log said.Judged(round=round, evidence=self.evidence, scorers=self._members(scorers), merged=merged_count, verdicts=verdicts)
 
 
 @internal
@@ -549,7 +442,7 @@ def vote(round: uint256, digest: bytes32):
     assert not (self.final and self.voted_by == 0), "nothing to vote"
     self.voted_by |= 1 << seat
     self.votes[seat] = digest
-    log Voted(round=round, edge_server=msg.sender, digest=digest)
+    log said.Voted(round=round, edge_server=msg.sender, digest=digest)
     if not self.final and self._is_elected(digest, active):
         self.final = True
         self.model = digest
@@ -571,74 +464,6 @@ def _elect(active: uint256):
 
 @internal
 @view
-def _next_reputation(rho: uint256, score: int256, valid: bool) -> uint256:
-    """
-    @notice The reputation after a judged update. Every division rounds the move (default) or the value (as written)
-        towards zero.
-    @dev Default: Q in [0, 1] and evidence e. A valid update moves rho by e (1 - beta) (Q - rho); an invalid one takes
-        e max(penalty, (1 - beta) (rho - Q)). The maximum makes the result non-decreasing in Q: with the bare penalty a
-        vehicle of high reputation would lose less by an update that is thrown out than by one that just passes.
-    """
-    beta: uint256 = PARAMETERS.beta
-    if PARAMETERS.rule == RULE_NONE:
-        return rho
-    if PARAMETERS.rule == RULE_AS_WRITTEN:
-        if not valid:
-            return max(PARAMETERS.rho_min, rho - min(rho, PARAMETERS.penalty))
-        moved: int256 = convert(beta * rho, int256) + convert(MILLION - beta, int256) * score
-        return convert(max(moved, 0), uint256) // MILLION
-    quality: uint256 = convert(max(score, 0), uint256)
-    if valid and quality >= rho:
-        return rho + self.evidence * (MILLION - beta) * (quality - rho) // (MILLION * MILLION)
-    loss: uint256 = (MILLION - beta) * (rho - min(rho, quality))
-    if not valid:
-        loss = max(loss, PARAMETERS.penalty * MILLION)
-    return rho - min(rho, self.evidence * loss // (MILLION * MILLION))
-
-
-@internal
-@view
-def _rewards(keys: uint256[MAX_UPDATES], verdicts: uint256[MAX_UPDATES], count: uint256) -> (
-    DynArray[uint256, MAX_UPDATES], uint256
-):
-    """
-    @notice Payment of each update and their sum, from eq. 15 (pool) or eq. 6 (base and bonus), floor division, scaled
-        down together where the escrow holds less. Shares are of rho * samples over the merged updates; as written over
-        all recorded ones, and the share of those that are not merged stays in the escrow.
-    """
-    rewards: DynArray[uint256, MAX_UPDATES] = []
-    whole: uint256 = 0
-    for i: uint256 in range(count, bound=MAX_UPDATES):
-        verdict: uint256 = verdicts[i]
-        product: uint256 = (verdict >> 32) * ((keys[i] >> 64) & MAX_SAMPLES)
-        if verdict & MERGED == 0:
-            rewards.append(0)
-            whole += product if PARAMETERS.rule == RULE_AS_WRITTEN else 0
-        else:
-            rewards.append(product)
-            whole += product
-    is_pool: bool = PARAMETERS.payment != PAYMENT_BASE_BONUS
-    shared: uint256 = PARAMETERS.pool if is_pool else PARAMETERS.bonus
-    total: uint256 = 0
-    for i: uint256 in range(count, bound=MAX_UPDATES):
-        if verdicts[i] & MERGED != 0:
-            reward: uint256 = shared * rewards[i] // max(whole, 1)
-            if not is_pool:
-                reward += PARAMETERS.base
-            rewards[i] = reward
-            total += reward
-    available: uint256 = staticcall Escrow(ESCROW).available()
-    if total <= available:
-        return rewards, total
-    paid: uint256 = 0
-    for i: uint256 in range(count, bound=MAX_UPDATES):
-        rewards[i] = rewards[i] * available // total
-        paid += rewards[i]
-    return rewards, paid
-
-
-@internal
-@view
 def _conduct(active: uint256) -> uint256[5]:
     """
     @notice The seats that Stakes names: far off the medians, voted otherwise, did not record, score, vote. Nothing to
@@ -647,7 +472,7 @@ def _conduct(active: uint256) -> uint256[5]:
     dissent: uint256 = 0
     unscored: uint256 = 0
     unvoted: uint256 = 0
-    if PARAMETERS.rule != RULE_NONE and self.count > 0:
+    if PARAMETERS.rule != formulas.RULE_NONE and self.count > 0:
         unscored = active & ~self.scored_by
     if self.voted_by != 0:
         unvoted = active & ~self.voted_by
@@ -679,16 +504,16 @@ def settle(round: uint256):
     for i: uint256 in range(count, bound=MAX_UPDATES):
         keys[i] = self.keys[i]
         verdicts[i] = self.verdicts[i]
-    rewards, paid = self._rewards(keys, verdicts, count)
+    available: uint256 = staticcall Escrow(ESCROW).available()
+    rewards, paid = formulas.share(PARAMETERS, keys, verdicts, count, available)
+    moved: uint256[MAX_UPDATES] = formulas.reputations(PARAMETERS, self.evidence, verdicts, count)
     receivers: DynArray[address, MAX_UPDATES] = []
     amounts: DynArray[uint256, MAX_UPDATES] = []
     standings: DynArray[uint256, MAX_UPDATES] = []
     for i: uint256 in range(count, bound=MAX_UPDATES):
         key: uint256 = keys[i]
-        verdict: uint256 = verdicts[i]
-        before: uint256 = verdict >> 32
-        score: int256 = convert((verdict & (2**32 - 1)) >> 2, int256) - SIGNED_MILLION
-        now: uint256 = self._next_reputation(before, score, verdict & VALID != 0)
+        before: uint256 = verdicts[i] >> 32
+        now: uint256 = moved[i]
         if self.standing[(key >> 16) & MAX_HANDLE] & FLAGGED != 0:
             now = min(now, before)
         self.standing[(key >> 16) & MAX_HANDLE] = round << 32 | (now + 1)
@@ -708,7 +533,7 @@ def settle(round: uint256):
         extcall Escrow(ESCROW).pay(receivers, amounts)
     if conduct[0] | conduct[1] | conduct[2] | conduct[3] | conduct[4] != 0:
         extcall Stakes(STAKES).settle(round, conduct[0], conduct[1], conduct[2], conduct[3], conduct[4])
-    log Settled(round=round, model=self.model, paid=paid, standings=standings)
+    log said.Settled(round=round, model=self.model, paid=paid, standings=standings)
 
 
 @external
@@ -739,7 +564,7 @@ def close():
     assert not self.closed, "closed before"
     assert self.phase == RECORDING and self.count == 0, "a round is under way"
     self.closed = True
-    log Closed(round=self.round)
+    log said.Closed(round=self.round)
 
 
 # ---- views ------------------------------------------------------------------------------------------------------
@@ -798,5 +623,5 @@ def seats() -> (uint256, uint256, uint256):
 
 @external
 @view
-def parameters() -> Parameters:
+def parameters() -> formulas.Parameters:
     return PARAMETERS

@@ -21,7 +21,7 @@ NAMES = (
     "Plausibility",
     "Agreements",
 )
-MODULES = ("clocks", "medians", "seals", "sorting")
+MODULES = ("clocks", "formulas", "medians", "seals", "sorting", "training_events")
 """Sources that others import and that are not deployed by themselves."""
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from platoon.incentive.rewards import compute_round_price
 from platoon.learning.scores import resolve_score
-from platoon.ledger.task_chain import Participants, Stake, TaskChain, compute_rules, write_description
+from platoon.ledger.task_chain import Participants, Stake, TaskChain
+from platoon.ledger.task_rules import compute_rules, write_description
 from platoon.nouns import MILLION, Bools, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
 from platoon.protocol.agreeing import TaskTerms
 from platoon.protocol.messages import COORDINATOR, PUBLISHER, Peer, edge_server_peer, vehicle_peer

@@ -15,7 +15,7 @@ import numpy as np
 
 from platoon.drivers.run_directory import RunDirectory
 from platoon.errors import UserError
-from platoon.ledger.task_chain import describe_scenario
+from platoon.ledger.task_rules import describe_scenario
 from platoon.nouns import Floats
 from platoon.scenario import Scenario
 from platoon.world.engines import start_traffic

@@ -24,7 +24,7 @@ from platoon.ledger.audit import AuditedLocalBlock, AuditedRound, AuditedUpdate,
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.engine import EmbeddedLedger
 from platoon.ledger.model import read_rules
-from platoon.ledger.task_chain import describe_scenario
+from platoon.ledger.task_rules import describe_scenario
 from platoon.nouns import MILLION, Digest
 from platoon.protocol.methods import find_method
 from platoon.records.rules import WEIGHT_TOTAL, Rules

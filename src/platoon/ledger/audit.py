@@ -16,7 +16,7 @@ from platoon.ledger.blocks import Block, Header, Result
 from platoon.ledger.chain_log import EMPTY_FOLD, ChainLog, Commit, fold_block
 from platoon.ledger.conduct import Conduct
 from platoon.ledger.contracts import CONTRACTS, ContractSet
-from platoon.ledger.engine import admit_transaction, check_commit, check_header, check_seals
+from platoon.ledger.engine import admit_foreign, admit_transaction, check_commit, check_header, check_seals
 from platoon.ledger.model import Model, Outcome
 from platoon.ledger.model_stakes import REASONS, STEPS, unpack
 from platoon.ledger.model_training import ModelUpdate, SettledRound
@@ -174,17 +174,30 @@ class _Auditor:
     def _take_transaction(self, raw: bytes, receipt: bytes, chain_id: int) -> None:
         transaction = decode_transaction(raw)
         nonce = self._nonces.get(transaction.sender, 0)
-        admit_transaction(transaction, chain_id, nonce, self._contracts)
-        self._nonces[transaction.sender] = nonce + 1
+        result = Result.decode(receipt)
+        self._admit(transaction, chain_id, nonce, result)
+        self._nonces[transaction.sender] = transaction.nonce + 1
         if self._contracts is None:
             self._contracts = ContractSet(transaction.sender)
-        result = Result.decode(receipt)
         if transaction.call.to is None:
             self._deploy(transaction, chain_id)
             expected, what = Outcome(True, "", ()), f"deployment of {CONTRACTS[nonce]}"
         else:
             expected, what = self._apply(transaction)
         _compare(self._contracts, what, expected, result)
+
+    def _admit(self, transaction: Transaction, chain_id: int, nonce: int, result: Result) -> None:
+        """Whether it can be part of the chain, as one of the run or, where it went through, of others."""
+        try:
+            admit_transaction(transaction, chain_id, nonce, self._contracts)
+        except ValueError as refused:
+            if self._model is None or self._contracts is None or not result.ok:
+                raise
+            role = self._model.registry.roles.get(transaction.sender, 0)
+            try:
+                admit_foreign(transaction, chain_id, nonce, self._contracts, role)
+            except ValueError:
+                raise refused from None
 
     def _deploy(self, transaction: Transaction, chain_id: int) -> None:
         contracts = ContractSet(transaction.sender)

@@ -225,8 +225,8 @@ class ContractSet:
         return Call(to=self.addresses[contract], data=data, gas=gas)
 
     def decode_call(self, call: Call) -> tuple[Function, tuple[Any, ...]]:
-        """The function and arguments of a call; raises as ``check_call``."""
-        function = self.check_call(call)
+        """The function and arguments of a call, whatever its gas limit; raises ``ValueError`` as ``check_call``."""
+        function = self.find_function(call)
         return function, function.inputs.decode(call.data[4:])
 
     def check_call(self, call: Call) -> Function:
@@ -235,17 +235,25 @@ class ContractSet:
         Raises:
             ValueError: no contract of this set, no function of it, or not the canonical encoding and gas limit.
         """
+        function = self.find_function(call)
+        if call.gas != self.find_gas_limit(function, call):
+            raise ValueError(f"gas limit {call.gas} is not that of {function.contract}.{function.name}")
+        return function
+
+    def find_gas_limit(self, function: Function, call: Call) -> int:
+        """The gas limit that a call must carry; raises ``ValueError`` for arguments that are not canonical."""
+        return compute_gas_limit(function.name, function.inputs.measure(call.data[4:]))
+
+    def find_function(self, call: Call) -> Function:
+        """The function that a call names; raises ``ValueError`` where a transaction may call no such one."""
         contract = self.names.get(call.to) if call.to is not None else None
         if contract is None:
             raise ValueError("not a contract of this task chain")
         function = load_artefact(contract).functions.get(call.data[:4])
         if function is None:
             raise ValueError(f"{contract} has no such function")
-        longest = function.inputs.measure(call.data[4:])
         if function.is_view:
             raise ValueError(f"{contract}.{function.name} is a view, not a transaction")
-        if call.gas != compute_gas_limit(function.name, longest):
-            raise ValueError(f"gas limit {call.gas} is not that of {contract}.{function.name}")
         return function
 
     def decode_deployment(self, call: Call, position: int) -> tuple[Any, ...]:

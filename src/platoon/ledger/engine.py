@@ -9,7 +9,7 @@ that cannot be part of the chain at all (bad signature, chain id, nonce, not a c
 is not logged. Blocks are held in memory until ``commit``, the run's single commit point.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -19,6 +19,7 @@ from platoon.ledger.blocks import Block, Header, Result, compute_roots, recover_
 from platoon.ledger.chain_log import EMPTY_FOLD, ChainLog, Commit, compute_commit_digest, fold_block
 from platoon.ledger.contracts import CONTRACTS, ContractSet, Event, Log, compute_set_digest
 from platoon.ledger.evm import Execution, Machine
+from platoon.ledger.model_registry import EDGE_SERVER, PUBLISHER
 from platoon.nouns import Address, Digest, Instant
 from platoon.records.encoding import EMPTY_DIGEST
 from platoon.records.rules import compute_quorum
@@ -201,17 +202,25 @@ class EmbeddedLedger:
 
     # ---- writing ----------------------------------------------------------------------------------------------
 
-    def submit(self, transactions: Sequence[bytes], *, at: Instant, round: int) -> tuple[Receipt, ...]:
+    def submit(
+        self, transactions: Sequence[bytes], *, at: Instant, round: int, foreign: Collection[int] = ()
+    ) -> tuple[Receipt, ...]:
         """Execute transactions in this order, as one block sealed by a quorum.
+
+        Args:
+            transactions: signed, as the log keeps them.
+            at: time of the block.
+            round: of the block.
+            foreign: positions of those that a network took from others (``admit_foreign``).
 
         Raises:
             ValueError: time or round run backwards, or this process cannot seal for a quorum of the edge servers.
         """
         self.require_follows(at, round)
         receipts, logged, results = [], [], []
-        for raw in transactions:
+        for position, raw in enumerate(transactions):
             try:
-                execution = self._execute(raw)
+                execution = self._execute_foreign(raw) if position in foreign else self._execute(raw)
             except NotAdmittedError as error:
                 receipts.append(Receipt(False, str(error), (), 0, False, None))
                 continue
@@ -254,8 +263,26 @@ class EmbeddedLedger:
             admit_transaction(transaction, self._chain_id, self.nonce(transaction.sender), state.contracts)
         except ValueError as error:
             raise NotAdmittedError(str(error)) from None
-        call = transaction.call
-        execution = state.machine.execute(transaction.sender, call.to, call.data, call.gas)
+        return self._run(transaction, transaction.call.gas)
+
+    def _execute_foreign(self, raw: bytes) -> Execution:
+        """Execute what somebody else sent to a network; raises ``NotAdmittedError`` for what cannot be part of this
+        chain, or does not go through: what fails changes nothing, and is not logged."""
+        try:
+            transaction = decode_transaction(raw)
+            sender = transaction.sender
+            role = int(self.read(self.contracts.call("Registry", "role", sender))[0])
+            gas = admit_foreign(transaction, self._chain_id, self.nonce(sender), self.contracts, role)
+        except ValueError as error:
+            raise NotAdmittedError(str(error)) from None
+        execution = self._run(transaction, gas)
+        if not execution.ok:
+            raise NotAdmittedError(f"the contracts reject it: {execution.error}")
+        return execution
+
+    def _run(self, transaction: Transaction, gas: int) -> Execution:
+        state, call = self._state, transaction.call
+        execution = state.machine.execute(transaction.sender, call.to, call.data, gas)
         if call.to is None and not execution.ok:
             raise ValueError(f"{CONTRACTS[transaction.nonce]} cannot be deployed: {execution.error}")
         state.nonces[transaction.sender] = transaction.nonce + 1
@@ -313,7 +340,7 @@ class EmbeddedLedger:
         check_header(block, self._last, self._head, self._chain_id)
         for position, raw in enumerate(block.transactions):
             try:
-                execution = self._execute(raw)
+                execution = self._replay_transaction(raw)
             except ValueError as error:
                 raise VerificationError(f"{where}, transaction {position}: {error}") from None
             if encode_result(execution) != block.receipts[position]:
@@ -321,6 +348,18 @@ class EmbeddedLedger:
         block_hash = block.header.compute_hash(self.contracts.addresses["Registry"])
         self._link(block, block_hash)
         self._state.machine.shed_history(READER_GAS)
+
+    def _replay_transaction(self, raw: bytes) -> Execution:
+        """As ``_execute``, or as one of others where it is one; raises as ``_execute`` for what is neither."""
+        try:
+            return self._execute(raw)
+        except NotAdmittedError as refused:
+            if self._state.contracts is None:
+                raise
+            try:
+                return self._execute_foreign(raw)
+            except ValueError:
+                raise refused from None
 
     def _take_commit(self, commit: Commit) -> None:
         check_commit(commit, self._commit, self._fold)
@@ -365,6 +404,37 @@ def admit_transaction(
         return
     if function.inputs.decode(transaction.call.data[4:])[0] != contracts.addresses[bound]:
         raise ValueError(f"{function.contract}.{function.name} names another contract than {bound}")
+
+
+def admit_foreign(
+    transaction: Transaction, chain_id: int, nonce: int, contracts: ContractSet, role: int
+) -> int:
+    """Whether a transaction that others sent to a network's contracts can be part of a chain; its gas limit there.
+
+    Whoever holds a key may use it beside the run: a vehicle that spends its tokens, a stranger that allows another
+    to. Their wallets choose gas limits, prices and forms, and use nonces elsewhere too, so only the signature, the
+    chain, the meaning, and that nonces ascend are as in ``admit_transaction``. It must go through: what fails
+    changes nothing. Accounts that the run itself signs for are not among the others.
+
+    Args:
+        transaction: decoded.
+        chain_id: of the chain.
+        nonce: the least that was not used yet.
+        contracts: of the chain.
+        role: of the sender in the Registry.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    if transaction.chain_id != chain_id:
+        raise ValueError(f"chain id {transaction.chain_id}, this chain is {chain_id}")
+    if transaction.nonce < nonce:
+        raise ValueError(f"nonce {transaction.nonce}, expected {nonce} or more")
+    if transaction.sender == contracts.operator or role in (EDGE_SERVER, PUBLISHER):
+        raise ValueError(f"0x{transaction.sender.hex()} is an account of the run, not one of others")
+    if transaction.value != 0:
+        raise ValueError("value must be 0")
+    return contracts.find_gas_limit(contracts.find_function(transaction.call), transaction.call)
 
 
 def check_header(block: Block, last: Header | None, head: Digest, chain_id: int) -> None:

@@ -24,6 +24,7 @@ from web3.types import RPCEndpoint
 
 from platoon.ledger.contracts import Log
 from platoon.nouns import Address, Digest
+from platoon.records.encoding import encode_number, encode_rlp, keccak
 
 _REQUEST_S = 10.0
 """Longest wait for one answer, seconds."""
@@ -118,6 +119,14 @@ class Node:
                 index=int(receipt["transactionIndex"], 16),
             )
 
+    def transaction(self, name: Digest) -> bytes:
+        """The signed bytes of a transaction in a block; raises ``ValueError`` for a form that is unknown."""
+        with _told():
+            raw = _encode(self._request("eth_getTransactionByHash", ["0x" + name.hex()]))
+        if keccak(raw) != name:
+            raise ValueError("it is of a form that is not known")
+        return raw
+
     def senders_of_logs(self, contracts: Sequence[Address], first: int, last: int) -> tuple[Digest, ...]:
         """Hashes of the transactions that made these contracts emit something in a range of blocks."""
         addresses = ["0x" + contract.hex() for contract in contracts]
@@ -134,6 +143,25 @@ class Node:
         """What a view returns at the newest block; raises ``RefusedError`` with the contract's reason."""
         with _told():
             return bytes(self._web3.eth.call({"to": _checksum(to), "data": data}))
+
+
+_PRICES = {0: ("gasPrice",), 1: ("gasPrice",), 2: ("maxPriorityFeePerGas", "maxFeePerGas")}
+"""What the forms of transactions name for gas: legacy, EIP-2930, EIP-1559."""
+
+
+def _encode(said: Any) -> bytes:
+    """A transaction's bytes, from its fields in JSON; those of another transaction for an unknown form."""
+    kind = int(said.get("type") or "0x0", 16)
+    numbers = [encode_number(int(said[key], 16)) for key in ("nonce", *_PRICES.get(kind, ()), "gas")]
+    to = _bytes(said["to"]) if said.get("to") else b""
+    body: list[Any] = [*numbers, to, encode_number(int(said["value"], 16)), _bytes(said["input"])]
+    signature = [encode_number(int(said[key], 16)) for key in ("v", "r", "s")]
+    if kind == 0:
+        return encode_rlp([*body, *signature])
+    rows = said.get("accessList") or []
+    access = [[_bytes(row["address"]), [_bytes(key) for key in row["storageKeys"]]] for row in rows]
+    chain_id = encode_number(int(said["chainId"], 16))
+    return bytes([kind]) + encode_rlp([chain_id, *body, access, *signature])
 
 
 def _log(log: Any) -> Log:

@@ -27,6 +27,9 @@ from platoon.nouns import Address, Digest, Instant
 from platoon.records.encoding import keccak
 from platoon.records.transactions import Call, Transaction, decode_transaction
 
+_FOREIGN = -1
+"""Position of a transaction of others: it was in no submission."""
+
 
 class _Admitted(NamedTuple):
     """A transaction that can be part of the chain."""
@@ -151,11 +154,14 @@ class RemoteLedger:
         placed = [placing for step in steps for placing in step]
         self._require_order(placed, self._last_place)
         if placed:
-            done = self._mirror.submit([placing.item.raw for placing in placed], at=at, round=round)
-            self._compare(placed)
+            placed = self._with_foreign(placed)
+            foreign = [i for i, placing in enumerate(placed) if placing.item.position == _FOREIGN]
+            raw = [placing.item.raw for placing in placed]
+            done = self._mirror.submit(raw, at=at, round=round, foreign=foreign)
+            self._compare(placed, done)
             for placing, receipt in zip(placed, done, strict=True):
                 receipts[placing.item.position] = receipt._replace(gas=placing.receipt.gas)
-            self._steps += steps
+            self._steps.append(placed)
             self._last_place = placed[-1].place
             self._note(placed)
         return tuple(receipts[i] for i in range(len(transactions)))
@@ -207,6 +213,35 @@ class RemoteLedger:
         placed = [_Placed(item, receipt) for item, receipt in zip(step, receipts, strict=True)]
         return sorted(placed, key=lambda placing: placing.place)
 
+    def _with_foreign(self, placed: Sequence[_Placed]) -> list[_Placed]:
+        """The run's transactions and, in the chain's order, what others did to the contracts before the last."""
+        first = self._last_place or (placed[0].receipt.block, -1)
+        last = placed[-1].place
+        before = (placing for step in self._steps for placing in step if placing.receipt.block == first[0])
+        known = self._edge.union(keccak(placing.item.raw) for placing in [*before, *placed])
+        operator = (
+            self._mirror.contracts.operator if self._mirror.height else placed[0].item.transaction.sender
+        )
+        node, contracts = self._courier.node, tuple(ContractSet(operator).addresses.values())
+        found = self._courier.ask(
+            lambda: node.senders_of_logs(contracts, first[0], last[0]), "the chain's events"
+        )
+        places = {name: self._courier.find(name) for name in found if name not in known}
+        others = [
+            self._fetch(name, receipt)
+            for name, receipt in places.items()
+            if first < (receipt.block, receipt.index) < last
+        ]
+        return sorted([*placed, *others], key=lambda placing: placing.place)
+
+    def _fetch(self, name: Digest, receipt: ChainReceipt) -> _Placed:
+        """A transaction of others; raises ``HaltedError`` where it is none that a ledger can hold."""
+        try:
+            raw = self._courier.ask(lambda: self._courier.node.transaction(name), "a transaction of others")
+            return _Placed(_Admitted(_FOREIGN, raw, decode_transaction(raw)), receipt)
+        except ValueError as error:
+            raise HaltedError(f"transaction 0x{name.hex()} of others cannot be read: {error}") from None
+
     def _find_again(self, step: Sequence[_Placed]) -> list[_Placed]:
         """Where a step's transactions stand now; raises ``HaltedError`` where they came to another end."""
         raw = [placing.item.raw for placing in step]
@@ -223,8 +258,14 @@ class RemoteLedger:
                 raise HaltedError(f"{_name(placing)}: stands in the chain before what had to precede it")
             last = placing.place
 
-    def _compare(self, placed: Sequence[_Placed]) -> None:
-        """Whether the chain did what the contracts do."""
+    def _compare(self, placed: Sequence[_Placed], done: Sequence[Receipt]) -> None:
+        """Whether the log took everything, and the chain did what the contracts do."""
+        for placing, receipt in zip(placed, done, strict=True):
+            if not receipt.logged:
+                raise HaltedError(
+                    f"{_name(placing)} changed the task's contracts and cannot be part of its ledger: "
+                    f"{receipt.error}"
+                )
         *_, block = self._mirror.blocks(self._mirror.height - 1)
         if block.transactions != tuple(placing.item.raw for placing in placed):
             raise HaltedError("the log did not take what the chain took")
@@ -246,11 +287,16 @@ class RemoteLedger:
         found = self._courier.ask(lambda: node.senders_of_logs(contracts, first, last), "the chain's events")
         known = self._edge.union(keccak(placing.item.raw) for placing in placed)
         for name in found:
-            if name not in known:
+            if name not in known and self._stands_before(name, placed[-1]):
                 raise HaltedError(
-                    f"transaction 0x{name.hex()} changed the task's contracts and is not of this run: while a "
-                    "task runs, all its transactions go through the run"
+                    f"transaction 0x{name.hex()} changed the task's contracts and was not there when what follows "
+                    "it was executed: the chain has re-organised itself"
                 )
+
+    def _stands_before(self, name: Digest, last: _Placed) -> bool:
+        """Whether a transaction stands before the log's last; what comes after it is for the next submission."""
+        receipt = self._courier.find(name)
+        return (receipt.block, receipt.index) < last.place
 
     def _note(self, placed: Sequence[_Placed]) -> None:
         if self._places is None:

@@ -4,10 +4,8 @@ Vehicles are known here by id (their row), on the chain by address. Updates of a
 order, ascending by address, whatever the order in which they were recorded; scores follow it.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,14 @@ import numpy as np
 from platoon.ledger.agreement_calls import AgreementCalls
 from platoon.ledger.blocks import Result
 from platoon.ledger.conduct import Conduct, ConductBook
-from platoon.ledger.contracts import ContractSet, Event, Log
+from platoon.ledger.contracts import Event, Log
 from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt
 from platoon.ledger.membership import Membership
 from platoon.ledger.model import read_committee, read_rules, write_rules
 from platoon.ledger.plausibility import Case, PlausibilityCalls, Status, read_case
+from platoon.ledger.task_calls import Calls
 from platoon.ledger.task_setup import NO_STAKE, Participants, Stake, check_participants, sign_setup
+from platoon.ledger.task_values import Ground, LocalTip, RecordedUpdate, compute_updates_digest
 from platoon.nouns import (
     MILLION,
     Address,
@@ -30,23 +30,15 @@ from platoon.nouns import (
     EdgeServerId,
     Instant,
     Ints,
-    SignedUpdate,
     Tokens,
     VehicleId,
-    to_ppm,
 )
-from platoon.records.abi import Arguments
 from platoon.records.committee import CommitteeRules, Standing
-from platoon.records.encoding import EMPTY_DIGEST, compute_content_digest, keccak
-from platoon.records.lanes import pack_scores
-from platoon.records.local_block import LocalBlock, compute_record_digests
-from platoon.records.merkle import compute_proof
 from platoon.records.packed import unpack_settlement, unpack_taken, unpack_verdict
-from platoon.records.rules import Payment, Rule, Rules, WeightRule
-from platoon.records.signing import Account, split_signature
+from platoon.records.rules import Rule, Rules
+from platoon.records.signing import Account
 from platoon.records.transactions import Call, sign_transaction
 from platoon.records.typed_data import Domain
-from platoon.scenario import Scenario
 
 __all__ = [
     "Call",
@@ -60,7 +52,6 @@ __all__ = [
     "Rules",
     "Stake",
     "TaskChain",
-    "compute_rules",
     "compute_updates_digest",
 ]
 
@@ -72,206 +63,6 @@ _NOTHING = Tokens(0)
 _BEGINNING = Instant(0)
 _VIEW_BATCH = 1024
 """Accounts of one view."""
-_UPDATES = Arguments([{"type": "uint256[]"}, {"type": "bytes32[]"}])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedUpdate:
-    """An update on the chain, with what has become of it so far."""
-
-    vehicle: VehicleId
-    address: Address
-    edge_server: EdgeServerId
-    """Which one recorded it."""
-    digest: Digest
-    samples: int
-    reputation_before: int
-    """Before the round, ppm."""
-    probation: bool
-    """Its vehicle is below rho_min under the default rule: scored, never merged, never paid."""
-    score: int | None = None
-    """Lower median of the edge servers' scores, ppm; None until judged, and where nothing is scored."""
-    evidence: int | None = None
-    """Lower median of how far the edge servers could tell honest from malicious, ppm; None as ``score``."""
-    valid: bool | None = None
-    """None until judged."""
-    merged: bool = False
-    """Enters the model and is paid; False until judged."""
-    reputation_after: int | None = None
-    """None until settled, ppm."""
-    reward: Tokens = _NOTHING
-    """Paid at settlement."""
-    sealed: bool = False
-    """Its edge server anchored the round's local block with a committee's seals."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalTip:
-    """Where an edge server's local chain stands."""
-
-    edge_server: Address
-    height: int = 0
-    """Blocks anchored so far."""
-    digest: Digest = Digest(EMPTY_DIGEST)  # noqa: RUF009 - a constant
-    """Of the last one; zeros before the first."""
-    unsealed: int = 0
-    """Blocks that the edge server signed alone so far."""
-    forked: bool = False
-    """Two signed blocks for one height (of one round) were reported: the chain is not extended."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What a round's local blocks stand on: from it all make the same blocks and draw the same committees."""
-
-    head: Digest
-    """Hash of the last global block: the seed of the draw."""
-    tips: tuple[LocalTip, ...]
-    """By edge server."""
-    standings: Mapping[Address, Standing]
-    """Of the vehicles that were asked about."""
-
-
-def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, threshold: float) -> Rules:
-    """The integer rules that a scenario and a method give; ``threshold`` is the score's Q_min, resolved."""
-    trust, reward = scenario.trust, scenario.reward
-    scored = Rule.DEFAULT if trust.rule == "default" else Rule.AS_WRITTEN
-    return Rules(
-        rule=scored if judged else Rule.NONE,
-        weights=weights,
-        payment=Payment.POOL if reward.formula == "pool" else Payment.BASE_BONUS,
-        beta=to_ppm(trust.beta),
-        rho_min=to_ppm(trust.rho_min),
-        start=to_ppm(trust.start if trust.newcomers == "start" else trust.rho_min),
-        threshold=to_ppm(threshold),
-        penalty=to_ppm(trust.penalty),
-        pool=to_ppm(reward.pool_tokens),
-        base=to_ppm(reward.base_tokens),
-        bonus=to_ppm(reward.bonus_tokens),
-        mean_tolerance=to_ppm(scenario.stake.mean_tolerance),
-        single_tolerance=to_ppm(scenario.stake.single_tolerance),
-        most_samples=scenario.partition.samples,
-        description=int.from_bytes(describe_scenario(scenario), "big"),
-    )
-
-
-def describe_scenario(scenario: Scenario) -> Digest:
-    """SHA-256 of a scenario's description."""
-    return compute_content_digest(write_description(scenario))
-
-
-def write_description(scenario: Scenario) -> bytes:
-    """Everything in a scenario that a run depends on, as JSON: not the number of workers, nor which engine keeps
-    the ledger and where, nor whether its own traffic was recorded and is replayed. What a publisher asks for."""
-    engine = {"engine": True, "url": True, "deadline_s": True, "confirmations": True}
-    described = scenario.model_dump(
-        mode="json", exclude={"workers": True, "ledger": engine, "roads": {"replay": True}}
-    )
-    return json.dumps(described, sort_keys=True).encode()
-
-
-def compute_updates_digest(updates: Sequence[RecordedUpdate]) -> Digest:
-    """The hash that names the set of updates that a score judges; ``updates`` in the contract's order."""
-    heads = [
-        int.from_bytes(update.address, "big") << 88 | update.samples << 56 | update.edge_server
-        for update in updates
-    ]
-    return keccak(_UPDATES.encode([heads, [update.digest for update in updates]]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calls:
-    """Builds the calls of a round; whoever signs one as a transaction is its sender."""
-
-    contracts: ContractSet
-
-    def record(self, round: int, updates: Sequence[SignedUpdate]) -> Call:
-        """What reached this edge server in the round, possibly nothing; at most one update per vehicle."""
-        entries = [_entry(update) for update in sorted(updates, key=lambda update: update.vehicle)]
-        if any(a[0] == b[0] for a, b in pairwise(entries)):
-            raise ValueError("two updates of one vehicle in one record")
-        return self.contracts.call("Training", "record", round, entries)
-
-    def commit_probe(self, digest: Digest) -> Call:
-        """Binds this edge server to the probe set it scores with; before the first updates are recorded."""
-        return self.contracts.call("Training", "commit_probe", digest)
-
-    def score(
-        self, round: int, updates: Sequence[RecordedUpdate], values: Sequence[int], evidence: int
-    ) -> Call:
-        """Scores (ppm) of these updates, in their order, and the evidence (ppm)."""
-        if len(values) != len(updates):
-            raise ValueError(f"{len(values)} scores for {len(updates)} updates")
-        digest = compute_updates_digest(updates)
-        return self.contracts.call("Training", "score", round, digest, pack_scores(values, evidence))
-
-    def judge(self, round: int) -> Call:
-        """Has the contract take the medians and give the verdicts."""
-        return self.contracts.call("Training", "judge", round)
-
-    def vote(self, round: int, digest: Digest) -> Call:
-        """This edge server's vote for the digest of the merged model."""
-        return self.contracts.call("Training", "vote", round, digest)
-
-    def settle(self, round: int) -> Call:
-        """Moves reputations, pays, opens the next round."""
-        return self.contracts.call("Training", "settle", round)
-
-    def anchor(self, block: LocalBlock, committee: Sequence[Address], seals: Sequence[bytes]) -> Call:
-        """This edge server's local block; ``seals``: signatures of its hash, ascending by signer."""
-        return self.contracts.call(
-            "Checkpoint",
-            "anchor",
-            *(block.round, block.height, block.parent, block.root, block.count),
-            list(committee),
-            [split_signature(seal) for seal in seals],
-        )
-
-    def report_fork(self, block: LocalBlock, seals: Sequence[bytes]) -> Call:
-        """Evidence: a block that its edge server signed in a round of which it has anchored another."""
-        return self.contracts.call(
-            "Checkpoint",
-            "report_fork",
-            *(block.edge_server, block.round, block.height, block.parent, block.root, block.count),
-            [split_signature(seal) for seal in seals],
-        )
-
-    def release(self, block: LocalBlock, updates: Sequence[SignedUpdate], signers: Sequence[Address]) -> Call:
-        """Pays a sealed block's signers, by proofs of the vehicles' updates; ``updates``: all of the block."""
-        ordered = sorted(updates, key=lambda update: update.vehicle)
-        digests = compute_record_digests(ordered)
-        positions = {update.vehicle: i for i, update in enumerate(ordered)}
-        claims, proof = [], []
-        for signer in signers:
-            if signer == block.edge_server:
-                continue
-            position = positions[signer]
-            path, update = compute_proof(digests, position), ordered[position]
-            claims.append((signer, update.digest, update.samples, position, len(path)))
-            proof += path
-        return self.contracts.call(
-            "Sealing", "release", block.edge_server, block.round, list(signers), claims, proof
-        )
-
-    def close(self) -> Call:
-        """The publisher ends the task."""
-        return self.contracts.call("Training", "close")
-
-    def withdraw(self) -> Call:
-        """The publisher takes back what the escrow of a closed task still holds."""
-        return self.contracts.call("Escrow", "withdraw")
-
-    def withdraw_stake(self) -> Call:
-        """An edge server takes back what is left of its stake in a closed task."""
-        return self.contracts.call("Stakes", "withdraw")
-
-    def revoke(self, account: Address) -> Call:
-        """The operator ends an account's part for good; of a vehicle, whichever of its pseudonyms is named."""
-        return self.contracts.call("Registry", "revoke", account)
-
-
-def _entry(update: SignedUpdate) -> tuple[Any, ...]:
-    return (update.vehicle, update.digest, update.samples, *split_signature(update.signature))
 
 
 class TaskChain:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from platoon.nouns import Address
 from platoon.records.encoding import (
     decode_number,
+    decode_rlp,
     decode_strings,
     encode_length,
     encode_number,
@@ -61,11 +62,14 @@ def sign_transaction(account: Account, call: Call, *, nonce: int, chain_id: int)
 
 
 def decode_transaction(raw: bytes) -> Transaction:
-    """The transaction in ``raw``, its sender recovered.
+    """The transaction in ``raw``, its sender recovered: legacy, or one of the typed forms that others' wallets sign
+    at London (EIP-2930, EIP-1559).
 
     Raises:
-        ValueError: no canonical legacy transaction, no EIP-155 chain id, or no strict signature.
+        ValueError: no canonical transaction of these forms, no EIP-155 chain id, or no strict signature.
     """
+    if raw[:1] in _TYPED:
+        return _decode_typed(raw)
     items, ends = decode_strings(raw)
     if len(items) != 9:
         raise ValueError("not a legacy transaction")
@@ -89,6 +93,40 @@ def decode_transaction(raw: bytes) -> Transaction:
         value=decode_number(value),
         call=Call(to=Address(to) if to else None, data=data, gas=decode_number(gas)),
     )
+
+
+def _decode_typed(raw: bytes) -> Transaction:
+    items, prices = decode_rlp(raw[1:]), _TYPED[raw[:1]]
+    if not isinstance(items, list) or len(items) != 10 + prices:
+        raise ValueError("not a typed transaction")
+    body, signature = items[: 7 + prices], items[7 + prices :]
+    access = items.pop(6 + prices)
+    if not isinstance(access, list) or not all(isinstance(item, bytes) for item in items):
+        raise ValueError("not a typed transaction")
+    chain_id, nonce, price, gas, value = (
+        decode_number(body[i]) for i in (0, 1, 1 + prices, 2 + prices, 4 + prices)
+    )
+    to, data, (parity, r, s) = body[3 + prices], body[5 + prices], signature
+    if len(to) not in (0, 20) or len(r) > 32 or len(s) > 32 or decode_number(parity) > 1:
+        raise ValueError("an address or a signature of the wrong length")
+    decode_number(r)
+    decode_number(s)
+    signed = keccak(raw[:1] + encode_rlp(body))
+    sender = recover(signed, r.rjust(32, b"\0") + s.rjust(32, b"\0") + bytes([27 + decode_number(parity)]))
+    if sender is None:
+        raise ValueError("bad signature")
+    return Transaction(
+        sender=sender,
+        nonce=nonce,
+        gas_price=price,
+        chain_id=chain_id,
+        value=value,
+        call=Call(to=Address(to) if to else None, data=data, gas=gas),
+    )
+
+
+_TYPED = {b"\x01": 1, b"\x02": 2}
+"""How many prices of gas each typed form names."""
 
 
 def _encode_signed(raw: bytes, end: int, chain_id: int) -> bytes:
