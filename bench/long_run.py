@@ -26,6 +26,7 @@ from platoon.drivers.assembly import (
     sealing_budget,
     simulated_accounts,
     stake_of,
+    task_terms,
 )
 from platoon.drivers.rows import edge_server_rows
 from platoon.drivers.run_directory import RunDirectory
@@ -36,7 +37,10 @@ from platoon.learning.aggregation import merge
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.task_chain import Call, RecordedUpdate, TaskChain
 from platoon.nouns import MILLION, Digest, Instant, Tokens, to_ppm
+from platoon.protocol.messages import PUBLISHER
 from platoon.protocol.methods import find_method
+from platoon.records.agreements import Signed, TaskRequest, sign_agreement
+from platoon.records.encoding import compute_content_digest
 from platoon.records.local_block import make_local_block
 from platoon.records.rules import WEIGHT_TOTAL
 from platoon.records.signing import sign_update
@@ -92,7 +96,25 @@ class _LongRun:
             sealing=sealing_budget(self.scenario, self.method),
             attested=attested_reputation(self.scenario),
         )
+        self.publish()
         self.chain.commit("round 0")
+
+    def publish(self) -> None:
+        """The publisher's request, which binds the ledger to the scenario."""
+        terms = task_terms(self.scenario, self.method, self.chain, Instant(0))
+        request = TaskRequest(
+            publisher=self.accounts[PUBLISHER].address,
+            content=compute_content_digest(terms.content),
+            vehicles=terms.vehicles,
+            samples=terms.samples,
+            cycles=terms.cycles,
+            deadline=terms.deadline,
+            budget=sum(amount for _, amount in terms.payments),
+            serial=1,
+        )
+        signature = sign_agreement(self.accounts[PUBLISHER], self.chain.registry, request)
+        offer = Signed(agreement=request, signature=signature)
+        self.send(0, self.chain.agreements.publish(Instant(0), offer))
 
     def write(self) -> None:
         """Every round, and what a finished run leaves."""
