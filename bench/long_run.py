@@ -26,7 +26,6 @@ from platoon.drivers.assembly import (
     sealing_budget,
     simulated_accounts,
     stake_of,
-    task_terms,
 )
 from platoon.drivers.rows import edge_server_rows
 from platoon.drivers.run_directory import RunDirectory
@@ -34,16 +33,16 @@ from platoon.drivers.store import ModelStore
 from platoon.drivers.tables import SCHEMAS
 from platoon.drivers.verify import verify_run
 from platoon.learning.aggregation import merge
+from platoon.ledger.agreement_calls import AgreementCalls
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.task_chain import Call, RecordedUpdate, TaskChain
+from platoon.ledger.task_rules import describe_scenario
 from platoon.nouns import MILLION, Digest, Instant, Tokens, to_ppm
-from platoon.protocol.messages import PUBLISHER
 from platoon.protocol.methods import find_method
 from platoon.records.agreements import Signed, TaskRequest, sign_agreement
-from platoon.records.encoding import compute_content_digest
 from platoon.records.local_block import make_local_block
 from platoon.records.rules import WEIGHT_TOTAL
-from platoon.records.signing import sign_update
+from platoon.records.signing import Account, sign_update
 from platoon.records.typed_data import FORMAT
 from platoon.scenario import Scenario
 
@@ -96,25 +95,23 @@ class _LongRun:
             sealing=sealing_budget(self.scenario, self.method),
             attested=attested_reputation(self.scenario),
         )
-        self.publish()
+        self.publish(everybody.publisher)
         self.chain.commit("round 0")
 
-    def publish(self) -> None:
-        """The publisher's request, which binds the ledger to the scenario."""
-        terms = task_terms(self.scenario, self.method, self.chain, Instant(0))
+    def publish(self, publisher: Account) -> None:
+        """The publisher's request, which names the scenario."""
         request = TaskRequest(
-            publisher=self.accounts[PUBLISHER].address,
-            content=compute_content_digest(terms.content),
-            vehicles=terms.vehicles,
-            samples=terms.samples,
-            cycles=terms.cycles,
-            deadline=terms.deadline,
-            budget=sum(amount for _, amount in terms.payments),
+            publisher=publisher.address,
+            content=describe_scenario(self.scenario),
+            vehicles=1,
+            samples=1,
+            cycles=1,
+            deadline=Instant(1),
+            budget=0,
             serial=1,
         )
-        signature = sign_agreement(self.accounts[PUBLISHER], self.chain.registry, request)
-        offer = Signed(agreement=request, signature=signature)
-        self.send(0, self.chain.agreements.publish(Instant(0), offer))
+        signed = Signed(agreement=request, signature=sign_agreement(publisher, self.chain.registry, request))
+        self.send(0, AgreementCalls(contracts=self.chain.ledger.contracts).publish(Instant(0), signed))
 
     def write(self) -> None:
         """Every round, and what a finished run leaves."""
