@@ -77,9 +77,8 @@ class Machine:
         for contract, slot, value in self._stored:
             before = self._evm.snapshot()
             self._evm.insert_account_storage(contract, slot, value)
-            self._evm.revert(
-                before
-            )  # undoes that the account was looked up: the slot would be in the journal
+            # undoes that the account was looked up: of one that is, slots would go through the journal
+            self._evm.revert(before)
 
     def execute(self, sender: Address, to: Address | None, data: bytes, gas: int) -> Execution:
         """Execute a call, or deploy where ``to`` is None. A failed one leaves the state untouched."""

@@ -4,7 +4,8 @@ The network decides: which transactions are in, in which order, which went throu
 follows it as a full node does, on a small scale: every transaction is executed again in the embedded engine, in the
 chain's order, and must lead to the chain's status and events; the embedded engine seals and stores it as ever. So
 the log, its head, ``audit`` and replay are the same as without a network, views need no archive node and do not
-waver in a re-organisation, and a rejected call has its reason, which receipts lack (docs/decisions, 10).
+waver in a re-organisation, and a rejected call has its reason, which receipts lack (docs/decisions, 8).
+What others do to the contracts meanwhile enters the log where the chain has it (docs/decisions, 12).
 
 Transactions of one submission go out in steps: what is one account's, or the same call of several accounts, goes
 together; anything else waits until what comes before it is in a block. Within a step of several accounts the
