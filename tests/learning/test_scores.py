@@ -8,7 +8,6 @@ import pytest
 from scipy.optimize import minimize
 
 from platoon.errors import UserError
-from platoon.learning import scores
 from platoon.learning.laws import CLASSES, make_cohort
 from platoon.learning.scores import (
     SCORES,
@@ -17,6 +16,7 @@ from platoon.learning.scores import (
     cosine,
     probe_margin,
     probe_recall,
+    registry,
     resolve_score,
 )
 from platoon.nouns import Scores
@@ -185,7 +185,7 @@ def test_names_resolve_with_a_hint():
 
 def test_a_plug_in_resolves_by_its_entry_point(monkeypatch):
     plugin = EntryPoint(name="mine", group="platoon.scores", value="platoon.learning.scores:SCORES")
-    monkeypatch.setattr(scores, "entry_points", lambda group: [plugin])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [plugin])
     with pytest.raises(UserError, match=r"is no platoon\.learning.scores.ScoreRule"):
         resolve_score("mine")
     rule = ScoreRule(score=cosine, threshold=0.1)

@@ -99,14 +99,14 @@ class Attackers:
             own = _stack(sent, rows)
             knows = attack.terms.knowledge == "cohort" and honest
             seen = _stack(clean, honest) if knows else own
-            judge = self._make_judge(model, seen) if attack.rule.judges else None
+            judge = self._make_judge(model, former, seen) if attack.rule.judges else None
             scene = Scene(own=own, seen=seen, step=step, strength=attack.strength, judge=judge)
             rng = stream(self._scenario.seed, "craft", attack.number, round_number)
             for author, update in zip(rows, _carry_out(attack, scene, rng), strict=True):
-                sent[author] = replace(sent[author], update=quantise(update))
+                sent[author] = replace(sent[author], update=quantise(update), poisoned=True)
         return sent
 
-    def _make_judge(self, model: FixedPoint, seen: Weights) -> Judge:
+    def _make_judge(self, model: FixedPoint, former: FixedPoint, seen: Weights) -> Judge:
         """The scenario's score among the updates seen, on samples of the attackers' own, over its threshold."""
         trust = self._scenario.trust
         rule = resolve_score(trust.score)
@@ -114,7 +114,7 @@ class Attackers:
 
         def judge(updates: Weights) -> Floats:
             cohort = quantise(np.concatenate([seen, updates]))
-            scores, _ = self._pool.score_stand_in(trust.score, model, cohort)
+            scores, _ = self._pool.score_stand_in(trust.score, model, cohort, former)
             return scores.values[len(seen) :] - threshold
 
         return judge
@@ -130,12 +130,14 @@ class Attackers:
     ) -> TrainedUpdate:
         """The author's update as the vehicle sends it; its training is booked once."""
         content = update.update
+        poisoned = update.poisoned
         if vehicle != update.vehicle:
+            poisoned = True
             (strength,) = (attack.strength for attack in acting if isinstance(attack.rule, CopyRule))
             rng = stream(self._scenario.seed, "disguise", round_number, vehicle)
             content = quantise(copy_with_noise(dequantise(content), strength, rng))
         spent = update.cpu_seconds if first else 0.0
-        return replace(update, vehicle=vehicle, update=content, cpu_seconds=spent)
+        return replace(update, vehicle=vehicle, update=content, cpu_seconds=spent, poisoned=poisoned)
 
 
 def _stack(updates: dict[int, TrainedUpdate], authors: Sequence[int]) -> Weights:

@@ -81,6 +81,18 @@ class FleetData:
                 images, labels = attack.rule.attack(images, labels, self._data_terms(attack), rng)
         return images, labels
 
+    def is_poisoned(self, vehicle: int, round_number: int) -> bool:
+        """Whether an attack on the data changed a vehicle's samples in a round: a targeted flip leaves those alone
+        that have nothing of its source class."""
+        if not any(a.members[vehicle] and isinstance(a.rule, DataRule) for a in self.attacks):
+            return False
+        chosen = self.indices(vehicle)
+        images, labels = self.training_set(vehicle, round_number)
+        return not (
+            np.array_equal(labels, self.data.train_labels[chosen])
+            and np.array_equal(images, self.data.train_images[chosen])
+        )
+
     def _data_terms(self, attack: FleetAttack) -> DataTerms:
         return DataTerms(
             classes=self.data.classes,

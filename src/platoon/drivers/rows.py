@@ -32,6 +32,8 @@ class Truth:
 
     honest: Bools
     """(N,)"""
+    poisoned: frozenset[VehicleId]
+    """Whose update of this round is not what honest training on honest data would have sent."""
     positions: Floats
     """(N, 2) at dispatch, metres."""
     efforts: Mapping[VehicleId, Effort]
@@ -68,10 +70,11 @@ def round_row(record: RoundRecord, truth: Truth, times: Times, head: bytes) -> R
         "dropped": [len(cohort.vehicles) - len(arrivals.updates)],
         "valid": [sum(bool(update.valid) for update in judged)],
         "malicious_weight": [malicious_share(weights, truth.honest)],
+        "poisoned_weight": [poisoned_share(weights, truth.poisoned)],
         "score_auc": [
             area_under_curve(
                 np.array([score for _, score in scores], dtype=np.float64),
-                truth.honest[[vehicle for vehicle, _ in scores]] if scores else np.zeros(0, dtype=np.bool_),
+                np.array([vehicle not in truth.poisoned for vehicle, _ in scores], dtype=np.bool_),
             )
         ],
         "paid": [sum(settled.paid.values()) / MILLION],
@@ -131,6 +134,7 @@ def _update_row(record: RoundRecord, truth: Truth, vehicle: VehicleId, samples: 
         "x": float(truth.positions[vehicle, 0]),
         "y": float(truth.positions[vehicle, 1]),
         "honest": bool(truth.honest[vehicle]),
+        "poisoned": vehicle in truth.poisoned,
     }
 
 
@@ -207,6 +211,13 @@ def malicious_share(weights: Mapping[VehicleId, int], honest: Bools) -> float | 
     if not weights:
         return None
     return sum(weight for vehicle, weight in weights.items() if not honest[vehicle]) / sum(weights.values())
+
+
+def poisoned_share(weights: Mapping[VehicleId, int], poisoned: frozenset[VehicleId]) -> float | None:
+    """Share of the weight that false updates got, or None where nothing was merged."""
+    if not weights:
+        return None
+    return sum(weight for vehicle, weight in weights.items() if vehicle in poisoned) / sum(weights.values())
 
 
 def area_under_curve(values: Floats, honest: Bools) -> float | None:

@@ -59,7 +59,7 @@ from platoon.drivers.workers import TrainingPool
 from platoon.errors import UserError, VerificationError
 from platoon.learning.aggregators import resolve_aggregator
 from platoon.learning.attacks.rules import check_attacks
-from platoon.learning.scores import resolve_score
+from platoon.learning.scores import STUDY_SCORES, resolve_score
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.history import show_task
 from platoon.ledger.task_chain import Connect, TaskChain
@@ -78,8 +78,9 @@ from platoon.twin.selectors import NEVER, STUDY_SELECTORS, find_selector
 from platoon.twin.twin import Twin
 from platoon.world.world import World
 
-STUDY = "the selector was told what will happen"
-"""Of a run with an oracle; stands in its summary and its report."""
+FORETOLD = "the selector was told what will happen"
+TOLD = "the score was told which updates are false"
+"""Of runs with an oracle; stand in their summaries and reports."""
 
 
 def run_scenario(
@@ -161,6 +162,14 @@ def check_scenario(scenario: Scenario) -> None:
     check_attacks(scenario.fleet)
     datasets.load(scenario.task.data)
     require_own_traffic(scenario)
+
+
+def find_study(scenario: Scenario) -> str | None:
+    """Why the results of a scenario are no measure of a deployment, in words; None where they are."""
+    method = find_method(scenario.method)
+    told = [FORETOLD] if selector_name(scenario, method) in STUDY_SELECTORS else []
+    told += [TOLD] if method.judged and scenario.trust.score in STUDY_SCORES else []
+    return " and ".join(told) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,7 +435,7 @@ class _Session:
                 wall_seconds=wall,
                 cases=show_task(directory.ledger)["cases"],
                 selector=selector_name(self._scenario, self._method),
-                study=STUDY if selector_name(self._scenario, self._method) in STUDY_SELECTORS else None,
+                study=find_study(self._scenario),
                 ended=reason,
             )
         )

@@ -26,6 +26,7 @@ from platoon.drivers.rows import Effort, Times, Truth
 from platoon.drivers.store import ModelStore
 from platoon.drivers.workers import TrainingPool
 from platoon.learning.aggregation import Aggregator, merge
+from platoon.learning.scores import ORACLE
 from platoon.learning.similarity import compute_cosines
 from platoon.ledger.task_chain import TaskChain
 from platoon.nouns import (
@@ -38,6 +39,7 @@ from platoon.nouns import (
     Forecasts,
     Instant,
     Ints,
+    Scores,
     VehicleId,
     seconds,
 )
@@ -127,6 +129,8 @@ class SimulatedCarrier:
 
     def _begin_round(self) -> None:
         self._efforts: dict[VehicleId, Effort] = {}
+        self._poisoned: set[VehicleId] = set()
+        self._poisoned_digests: set[Digest] = set()
         self._chain_time = 0
         self._aggregation_time = 0
         self._distributed = False
@@ -262,6 +266,7 @@ class SimulatedCarrier:
         )
         truth = Truth(
             honest=self._parts.honest,
+            poisoned=frozenset(self._poisoned),
             positions=self._positions,
             efforts=self._efforts,
             links=self._local.use,
@@ -291,11 +296,14 @@ class SimulatedCarrier:
         former = model if self._former is None else parts.store.get(self._former)
         vehicles = [effect.vehicle for effect in effects]
         trained = self._attackers.train(effects[0].round, model, former, vehicles)
+        self._poisoned |= {VehicleId(update.vehicle) for update in trained if update.poisoned}
         done = []
         for a, update in zip(asked, trained, strict=True):
             parts.meter.report("train", update.cpu_seconds)
             with parts.meter.measure("ledger"):
                 digest = parts.store.put(update.update)
+            if update.poisoned:
+                self._poisoned_digests.add(digest)
             with parts.meter.measure("world"):
                 parts.world.start_training(VehicleId(update.vehicle), update.samples, parts.bits, now)
             done.append(Done(actor=a.actor, answer=Trained(digest=digest, samples=update.samples), at=now))
@@ -308,8 +316,13 @@ class SimulatedCarrier:
         updates = np.stack([parts.store.get(digest) for digest in effects[0].updates])
         servers = [effect.edge_server for effect in effects]
         done = []
+        if parts.score == ORACLE:
+            known = [digest not in self._poisoned_digests for digest in effects[0].updates]
+            told = Scores(values=np.array(known, dtype=np.float64), evidence=1.0)
+            return [Done(actor=a.actor, answer=told, at=now) for a in asked]
         samples = np.array(effects[0].samples, dtype=np.int64)
-        judged = parts.pool.score(parts.score, model, updates, samples, servers)
+        former = None if self._former is None else parts.store.get(self._former)
+        judged = parts.pool.score(parts.score, model, updates, samples, servers, former)
         for a, (scores, spent) in zip(asked, judged, strict=True):
             parts.meter.report("judge", spent)
             done.append(Done(actor=a.actor, answer=scores, at=now))

@@ -69,6 +69,7 @@ def summarise(played: Played) -> dict[str, Any]:
         "reputation": _reputation(played.vehicles),
         "score_auc": list(rounds["score_auc"]),
         "malicious_weight": list(rounds["malicious_weight"]),
+        "poisoned_weight": list(rounds["poisoned_weight"]),
         "attacks": [attack.name for attack in list_attacks(scenario.fleet)],
         "backdoor_success": played.backdoor_success,
         "dropped": list(rounds["dropped"]),

@@ -20,6 +20,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "dropped": _I,
             "valid": _I,
             "malicious_weight": _F,
+            "poisoned_weight": _F,
             "score_auc": _F,
             "paid": _F,
             "escrow_left": _F,
@@ -64,6 +65,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "x": _F,
             "y": _F,
             "honest": _B,
+            "poisoned": _B,
         }
     ),
     # A row per edge server and round. Mean distance of its scores from the medians; tokens. ``named``: why it lost

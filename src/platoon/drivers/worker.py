@@ -26,7 +26,7 @@ from platoon.learning.models import FlatModel, initial_weights
 from platoon.learning.scores import SCORES, Cohort, resolve_score
 from platoon.learning.similarity import compare_effects
 from platoon.learning.training import LocalTrainer, TrainingSettings
-from platoon.nouns import FixedPoint, Floats, Ints, Scores
+from platoon.nouns import FixedPoint, Floats, Ints, Scores, Weights
 from platoon.rng import stream
 from platoon.scenario import Scenario
 
@@ -51,6 +51,7 @@ class Worker:
             ),
         )
         self._weights = np.zeros(self._model.size, dtype=np.float32)
+        self._step: Weights | None = None
         self._updates = self._weights[None][:0]
         self._samples = np.zeros(0, dtype=np.int64)
 
@@ -60,9 +61,10 @@ class Worker:
         name = self._scenario.task.model
         return quantise(initial_weights(name, data.shape, data.classes, self._scenario.seed))
 
-    def take_model(self, model: FixedPoint) -> None:
-        """Keep the global model for the requests that follow."""
+    def take_model(self, model: FixedPoint, former: FixedPoint | None = None) -> None:
+        """Keep the global model for the requests that follow, and the one of the round before, if they ask."""
         self._weights = dequantise(model)
+        self._step = None if former is None else self._weights - dequantise(former)
 
     def take_cohort(self, updates: FixedPoint, samples: Ints) -> None:
         """Keep a round's updates for the requests that follow."""
@@ -98,6 +100,7 @@ class Worker:
             probe_images=images,
             probe_labels=labels,
             model=self._model,
+            step=self._step,
         )
         return judge_by(rule, cohort)
 

@@ -44,6 +44,8 @@ class TrainedUpdate:
     samples: int
     cpu_seconds: float
     """Of the training alone."""
+    poisoned: bool = False
+    """It is not what honest training on honest data would have sent. For studies: nothing that judges may ask."""
 
 
 Request = tuple[str, tuple[Any, ...]]
@@ -92,30 +94,41 @@ class TrainingPool:
         self._ask_all(("take_model", (model,)))
         answers = self._gather([("train", (round_number, int(vehicle))) for vehicle in vehicles])
         return [
-            TrainedUpdate(vehicle=int(vehicle), update=update, samples=samples, cpu_seconds=cpu)
+            TrainedUpdate(
+                vehicle=int(vehicle),
+                update=update,
+                samples=samples,
+                cpu_seconds=cpu,
+                poisoned=self.fleet.is_poisoned(int(vehicle), round_number),
+            )
             for vehicle, ((update, samples), cpu) in zip(vehicles, answers, strict=True)
         ]
 
-    def score(
+    def score(  # noqa: PLR0917
         self,
         rule: str,
         model: FixedPoint,
         updates: FixedPoint,
         samples: Ints,
         edge_servers: Sequence[int],
+        former: FixedPoint | None = None,
     ) -> list[tuple[Scores, float]]:
         """Each edge server's scores of the updates (K, D) of ``model`` (D,), and the CPU seconds they took.
+
+        ``former`` (D,) is the model of the round before, if there was one.
 
         Raises:
             UserError: no score of that name.
         """
-        self._ask_all(("take_model", (model,)))
+        self._ask_all(("take_model", (model, former)))
         self._ask_all(("take_cohort", (updates, samples)))
         return self._gather([("score", (rule, int(server))) for server in edge_servers])
 
-    def score_stand_in(self, rule: str, model: FixedPoint, updates: FixedPoint) -> tuple[Scores, float]:
+    def score_stand_in(
+        self, rule: str, model: FixedPoint, updates: FixedPoint, former: FixedPoint | None = None
+    ) -> tuple[Scores, float]:
         """What attackers expect the score of updates (K, D) to be, and the CPU seconds it took."""
-        self._ask_all(("take_model", (model,)))
+        self._ask_all(("take_model", (model, former)))
         self._ask_all(("take_cohort", (updates, np.ones(len(updates), dtype=np.int64))))
         ((scores, spent),) = self._gather([("score_stand_in", (rule,))])
         return scores, spent

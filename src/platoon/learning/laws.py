@@ -37,13 +37,28 @@ class LinearModel:
         """(n, features): the pixels."""
         return _pixels(images)
 
-    def loss_gradient(self, weights: Weights, images: Images, targets: Floats) -> Weights:
+    def loss_gradient(
+        self, weights: Weights, images: Images, targets: Floats, among: Ints | None = None
+    ) -> Weights:
         """(D,)"""
-        logits = self.logits(weights[None], images)[0]
+        kept = np.arange(CLASSES) if among is None else among
+        logits = self.logits(weights[None], images)[0][:, kept]
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        errors = shares / shares.sum(axis=1, keepdims=True) - targets
+        errors = np.zeros((len(targets), CLASSES))
+        errors[:, kept] = shares / shares.sum(axis=1, keepdims=True) - targets
         matrix = errors.T @ _pixels(images) / len(targets)
         return np.concatenate([matrix.ravel(), errors.mean(axis=0)]).astype(np.float32)
+
+    def input_gradients(self, weights: Weights, images: Images, wanted: Ints) -> Floats:
+        """(C', height, width, channels)"""
+        matrix = weights[:-CLASSES].astype(np.float64).reshape(CLASSES, -1)
+        logits = self.logits(weights[None], images)[0]
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        rows = matrix[wanted] * len(images) - (shares @ matrix).sum(axis=0)
+        return np.asarray(
+            rows.reshape(len(wanted), *images.shape[1:]) / 2.0
+        )  # inputs of length 1 over two units
 
 
 def make_cohort(updates: int, trial: int = 0) -> Cohort:
@@ -58,6 +73,7 @@ def make_cohort(updates: int, trial: int = 0) -> Cohort:
         probe_images=rng.integers(0, 256, (len(labels), SIDE, SIDE, 1)).astype(np.uint8),
         probe_labels=labels,
         model=LinearModel(),
+        step=rng.normal(0.0, 0.1, size).astype(np.float32),
     )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from platoon.errors import UserError
 from platoon.learning.images import Images, Shape
-from platoon.nouns import Floats, Weights
+from platoon.nouns import Floats, Ints, Weights
 from platoon.rng import stream
 from platoon.scenario import did_you_mean
 
@@ -134,16 +134,30 @@ class FlatModel:
         with torch.inference_mode():
             return np.asarray(self.module[:-1](to_input(to_pixels(images))).numpy(), dtype=np.float64)
 
-    def loss_gradient(self, weights: Weights, images: Images, targets: Floats) -> Weights:
+    def loss_gradient(
+        self, weights: Weights, images: Images, targets: Floats, among: Ints | None = None
+    ) -> Weights:
         """Gradient (D,) of the mean cross entropy over the images, for one model (D,).
 
-        ``targets`` (n, classes) are the shares that the softmax should give: one 1 per row for plain labels.
+        ``targets`` (n, classes) are the shares that the softmax should give: one 1 per row for plain labels. The
+        softmax ranges over the classes ``among`` (C',), to which the columns of targets belong then; None: all.
         """
         self.load(weights)
         self.gradient.zero_()
-        logits = self.module(to_input(to_pixels(images)))
+        logits: Tensor = self.module(to_input(to_pixels(images)))
+        if among is not None:
+            logits = logits[:, torch.from_numpy(among)]
         nn.functional.cross_entropy(logits, torch.from_numpy(targets.astype(np.float32))).backward()  # type: ignore[no-untyped-call]
         return self.gradient.numpy().copy()
+
+    def input_gradients(self, weights: Weights, images: Images, wanted: Ints) -> Floats:
+        """By how much the log-probability of each wanted class (C',) rises with each input, scaled to [-1, 1]:
+        (C', height, width, channels), summed over images (n, height, width, channels); for one model (D,)."""
+        self.load(weights)
+        pixels = to_pixels(images).requires_grad_()
+        logs = torch.log_softmax(self.module(to_input(pixels)), dim=1)
+        rows = [torch.autograd.grad(logs[:, label].sum(), pixels, retain_graph=True)[0] for label in wanted]
+        return np.stack([row.sum(dim=0).numpy() for row in rows]).astype(np.float64)
 
 
 def initial_weights(name: str, shape: Shape, classes: int, seed: int) -> Weights:

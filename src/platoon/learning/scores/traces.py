@@ -1,0 +1,99 @@
+"""What an update shows by itself, without any image: traces of how it came about.
+
+Training leaves marks. Its updates differ from each other, are about as long as their peers', put much of their
+length into few entries (kurtosis far above a Gaussian's 3), and rise and fall in about equal parts. Copies,
+replays, noise, boosted updates and vectors that shift every entry to the same side do not. The limits lie
+between what honest and false updates showed in ``bench/score_weights.py``; none of them asks what the update is
+good for.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from platoon.learning.scores.rows import unit_rows
+from platoon.nouns import Bools, Floats, Weights
+
+LEAST_PEAKEDNESS: Final = 6.0
+"""Mean fourth power of the entries over the square of their mean second: 1.8 uniform noise, 3 Gaussian."""
+MOST_ONE_SIDED: Final = 0.4
+"""Cosine with a vector of ones, either way: ALIE and min-max shift all entries down."""
+MOST_REPLAYED: Final = 0.8
+"""Cosine with the last step of the global model."""
+COPY: Final = 0.95
+"""Cosine from which on two updates are one and the other's copy."""
+MOST_LENGTHS: Final = 5.0
+"""Lengths over the reference that are too many; long before that, length counts against an update."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """Of K updates."""
+
+    lengths: Floats
+    """(K,) over the reference: the median of those that look trained, copies counted once."""
+    reference: float
+    """That length, in parameter units; above 0."""
+    peakedness: Floats
+    """(K,)"""
+    one_sided: Floats
+    """(K,) in [0, 1]"""
+    nearest: Floats
+    """(K,) largest cosine with another update; -1 for a lone one."""
+    replayed: Floats
+    """(K,) cosine with the last step."""
+
+    @property
+    def crafted(self) -> Bools:
+        """(K,) no training leaves such an update."""
+        return np.asarray(_untrained(self.peakedness, self.one_sided, self.replayed) | self.too_long)
+
+    @property
+    def too_long(self) -> Bools:
+        """(K,)"""
+        return np.asarray(self.lengths > MOST_LENGTHS)
+
+    @property
+    def copied(self) -> Bools:
+        """(K,) another update is nearly the same; which was first, nobody can tell from the two."""
+        return np.asarray(self.nearest > COPY)
+
+
+def find_traces(updates: Weights, step: Weights | None = None) -> Traces:
+    """The traces of updates (K, D), given what the last round added to the model (D,)."""
+    units = unit_rows(updates)
+    lengths = np.linalg.norm(updates.astype(np.float64), axis=1)
+    size = updates.shape[1]
+    peakedness = (units**4).sum(axis=1) * size
+    one_sided = np.abs(units.sum(axis=1)) / np.sqrt(size)
+    cosines = units @ units.T
+    np.fill_diagonal(cosines, -1.0)
+    replayed = np.zeros(len(updates))
+    if step is not None and (before := float(np.linalg.norm(step))) > 0.0:
+        replayed = units @ step / before
+    reference = _reference(lengths, cosines, _untrained(peakedness, one_sided, replayed))
+    return Traces(
+        lengths=lengths / reference,
+        reference=reference,
+        peakedness=peakedness,
+        one_sided=one_sided,
+        nearest=cosines.max(axis=1),
+        replayed=replayed,
+    )
+
+
+def _untrained(peakedness: Floats, one_sided: Floats, replayed: Floats) -> Bools:
+    """A row of zeros has peakedness 0."""
+    return np.asarray(
+        (peakedness < LEAST_PEAKEDNESS) | (one_sided > MOST_ONE_SIDED) | (replayed > MOST_REPLAYED)
+    )
+
+
+def _reference(lengths: Floats, cosines: Floats, untrained: Bools) -> float:
+    """The median length of the updates that look trained, of near-copies the shortest; of all, where none does."""
+    kept: list[int] = []
+    for row in np.argsort(lengths, kind="stable"):
+        if not untrained[row] and all(cosines[row, other] <= COPY for other in kept):
+            kept.append(int(row))
+    return max(float(np.median(lengths[kept] if kept else lengths)), 1e-12)

@@ -1,0 +1,86 @@
+"""Has an update planted a backdoor? A search for the trigger, on the edge server's own images.
+
+A backdoor's update improves the probes, so no score of its effect on clean images sees it. But it makes the
+model answer to a small patch. Its effect is exaggerated (the model moves by several times the update), the
+input gradients say where a patch would push all images towards a class, the patch is stamped on, and the share
+of probability that it really moves is measured: near 1 for a planted trigger, whatever the image; an honest
+update's best patch moves less. The search is that of Neural Cleanse (Wang et al. 2019) cut down to one step and
+one square. The patch is not the attackers': its place, its colour and the class are found, only its size is
+assumed, a seventh of the image's edge.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from platoon.learning.images import Images
+from platoon.learning.scores.cohort import ProbeModel
+from platoon.learning.scores.rows import softmax
+from platoon.nouns import Floats, Ints, Weights
+
+EXAGGERATION: Final = 8.0
+"""How many times the update the model moves: one update alone plants little."""
+EDGE: Final = 7
+"""The patch's edge is the image's shorter edge over this."""
+WORTH_A_SECOND_LOOK: Final = 0.4
+"""From this effect on the patch is tried on the model that was sent out too: its weakness is not the update's."""
+
+
+def find_trigger(  # noqa: PLR0917
+    model: ProbeModel, weights: Weights, update: Weights, wanted: Ints, images: Images, labels: Ints
+) -> float:
+    """The largest effect of a patch found after the update (D,) of a model (D,), in [-1, 1]: the mean rise of a
+    wanted class's probability on images (n, height, width, channels) of other classes (labels (n,)).
+
+    ``wanted`` (C',) are the classes that a trigger might stand for: those that the update moved.
+    """
+    moved = (weights + np.float32(EXAGGERATION) * update).astype(np.float32)
+    gradients = model.input_gradients(moved, images, wanted)
+    stamped = [_stamp(images, *_best_patch(gradient, images)) for gradient in gradients]
+    effects = _effects(model, moved, wanted, stamped, images, labels)
+    best = int(np.argmax(effects))
+    if effects[best] < WORTH_A_SECOND_LOOK:
+        return float(effects[best])
+    before = _effects(model, weights, wanted[[best]], [stamped[best]], images, labels)
+    return float(effects[best] - max(before[0], 0.0))
+
+
+def _best_patch(gradient: Floats, images: Images) -> tuple[int, int, int, int]:
+    """Row, column, edge and colour (0 or 255) of the square that raises a class the most by its gradient (height,
+    width, channels): what every pixel would gain by turning black or white, summed over the images."""
+    edge = max(1, min(images.shape[1:3]) // EDGE)
+    total, count = images.sum(axis=0, dtype=np.float64) / 127.5, float(len(images))
+    gains = {
+        255: (gradient * (2.0 - total / count)).sum(axis=2),
+        0: (gradient * (0.0 - total / count)).sum(axis=2),
+    }
+    sums = {colour: _window_sums(gain, edge) for colour, gain in gains.items()}
+    colour = max(sums, key=lambda key: float(sums[key].max()))
+    row, column = divmod(int(sums[colour].argmax()), sums[colour].shape[1])
+    return row, column, edge, colour
+
+
+def _window_sums(values: Floats, edge: int) -> Floats:
+    """Sums over all squares of ``edge`` in values (height, width)."""
+    sums = np.pad(values.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    windows: Floats = sums[edge:, edge:] - sums[:-edge, edge:] - sums[edge:, :-edge] + sums[:-edge, :-edge]
+    return windows
+
+
+def _stamp(images: Images, row: int, column: int, edge: int, colour: int) -> Images:
+    stamped: Images = np.array(images)
+    stamped[:, row : row + edge, column : column + edge] = colour
+    return stamped
+
+
+def _effects(  # noqa: PLR0917
+    model: ProbeModel, weights: Weights, wanted: Ints, stamped: list[Images], images: Images, labels: Ints
+) -> list[float]:
+    """Mean rise of each wanted class's probability by its stamp, on images of other classes."""
+    shares = softmax(model.logits(weights[None], np.concatenate([images, *stamped]))[0])
+    clean, *after = np.split(shares, len(stamped) + 1)
+    effects = []
+    for label, stamps in zip(wanted, after, strict=True):
+        others = labels != label
+        effects.append(float((stamps[others, label] - clean[others, label]).mean()) if others.any() else 0.0)
+    return effects
