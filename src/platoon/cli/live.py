@@ -91,3 +91,31 @@ def _cells(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         row["outcome"],
     )
     return list(zip(_HEADINGS, values, strict=True))
+
+
+class GridView:
+    """A bar over the cells of a grid."""
+
+    def __init__(self, console: Console, total: int, *, silent: bool) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=silent,
+        )
+        self._task = self._bar.add_task("grid", total=total)
+
+    def __enter__(self) -> "GridView":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def told(self, done: int, total: int, last: str) -> None:
+        """A cell is done."""
+        self._bar.update(self._task, completed=done, total=total, description=last)

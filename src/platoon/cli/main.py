@@ -92,6 +92,45 @@ def compare(
 
 
 @app.command()
+def grid(  # noqa: PLR0917
+    file: Annotated[Path, typer.Argument(metavar="GRID.toml", help="grid file")],
+    out: Annotated[Path | None, typer.Option(help="folder of the grid; default: runs/NAME")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="runs at once; default: cores")] = None,
+    rows: Annotated[str | None, typer.Option(help="axis of the heat maps' rows")] = None,
+    columns: Annotated[str | None, typer.Option(help="axis of their columns")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="keep the run directories, under runs/ in it")] = False,
+    as_json: Json = False,
+) -> None:
+    """Play a grid of runs in parallel, or what is missing of it, and draw heat maps."""
+
+    def command() -> None:
+        import os
+
+        from platoon.cli.live import GridView
+        from platoon.experiments import grid as grids
+
+        plan = grids.load_grid(file)
+        axes = grids.choose_axes(plan, rows, columns)
+        folder = out or Path("runs") / plan.name
+        with GridView(options.stderr, len(plan.cells), silent=as_json) as view:
+            results = grids.play_grid(
+                plan, folder, at_once=workers or os.cpu_count() or 1, keep=keep, told=view.told
+            )
+        page = grids.write_page(plan, results, folder, *axes)
+        failures = grids.find_failures(plan, results)
+        found = [{"levels": dict(cell.levels), "result": dict(results[cell.digest])} for cell in plan.cells]
+        _print(
+            {"grid": plan.digest, "page": str(page), "cells": found, "failed": len(failures)},
+            as_json,
+            [*failures, f"{len(plan.cells) - len(failures)} of {len(plan.cells)} cells; heat maps: {page}"],
+        )
+        if failures:
+            raise SystemExit(options.CHECK_FAILED)
+
+    options.guarded(command)
+
+
+@app.command()
 def resume(directory: RunFolder, as_json: Json = False) -> None:
     """Go on with a run, or a comparison, that was interrupted."""
 
