@@ -31,7 +31,7 @@ from platoon.records.certificates import issue_certificate
 from platoon.records.committee import CommitteeRules
 from platoon.records.identity import sign_rotation
 from platoon.records.lanes import pack_scores
-from platoon.records.rules import MAX_TOKENS, Payment, Rule, Rules, WeightRule
+from platoon.records.rules import MAX_SEVERITY, MAX_TOKENS, Payment, Rule, Rules, WeightRule
 from platoon.records.signing import sign_update, simulated_account
 
 CHAIN_ID = 7400
@@ -69,6 +69,9 @@ rules = st.builds(
     start=ppm.filter(bool),
     threshold=st.integers(-1_000_000, 1_000_000),
     penalty=ppm,
+    severity=st.integers(0, MAX_SEVERITY),
+    memory=ppm,
+    prior=st.integers(1, 10_000_000),
     pool=tokens,
     base=tokens,
     bonus=tokens,

@@ -96,7 +96,7 @@ closed: public(bool)
 round: public(uint256)
 phase: public(uint256)
 model: public(bytes32)
-standing: HashMap[uint256, uint256]  # by the vehicle's handle: last round recorded << 32 | FLAGGED, if it is, | reputation + 1; 0 is a newcomer
+standing: HashMap[uint256, uint256]  # by the vehicle's handle: gathered evidence << 96 | last round recorded << 32 | FLAGGED, if it is, | reputation + 1; 0 is a newcomer
 probe: public(HashMap[address, bytes32])
 
 # Of the open round; the slots are used again in the next, so that the state does not grow with the rounds.
@@ -260,19 +260,20 @@ def record(round: uint256, entries: DynArray[Entry, MAX_UPDATES]):
         reason: uint256 = 0
         if handle == 0:
             reason = REFUSED_NOT_A_VEHICLE
-        elif low >> 32 == round:
+        elif (low >> 32) & (2**64 - 1) == round:
             reason = REFUSED_RECORDED_BEFORE
         elif position == MAX_UPDATES:
             reason = REFUSED_FULL
         if reason != 0:
             log said.Refused(round=round, vehicle=vehicle, edge_server=msg.sender, digest=digest, reason=reason)
             continue
+        gathered: uint256 = low >> 96
         low &= 2**32 - 1
         if low == 0:
             start: uint256 = 0
             handle, start = staticcall Registry(REGISTRY).vehicle(vehicle)
             low = self._reputation(handle, start) + 1
-        self.standing[handle] = round << 32 | low
+        self.standing[handle] = gathered << 96 | round << 32 | low
         head: uint256 = number << 96
         self.keys[position] = head | samples << 64 | handle << 16 | seat << 8 | position
         self.digests[position] = digest
@@ -501,22 +502,24 @@ def settle(round: uint256):
     count: uint256 = self.count
     keys: uint256[MAX_UPDATES] = empty(uint256[MAX_UPDATES])
     verdicts: uint256[MAX_UPDATES] = empty(uint256[MAX_UPDATES])
+    gathered: uint256[MAX_UPDATES] = empty(uint256[MAX_UPDATES])
     for i: uint256 in range(count, bound=MAX_UPDATES):
         keys[i] = self.keys[i]
         verdicts[i] = self.verdicts[i]
+        gathered[i] = self.standing[(keys[i] >> 16) & MAX_HANDLE] >> 96
     available: uint256 = staticcall Escrow(ESCROW).available()
     rewards, paid = formulas.share(PARAMETERS, keys, verdicts, count, available)
-    moved: uint256[MAX_UPDATES] = formulas.reputations(PARAMETERS, self.evidence, verdicts, count)
+    moved: uint256[MAX_UPDATES] = formulas.reputations(PARAMETERS, self.evidence, verdicts, gathered, count)
     receivers: DynArray[address, MAX_UPDATES] = []
     amounts: DynArray[uint256, MAX_UPDATES] = []
     standings: DynArray[uint256, MAX_UPDATES] = []
     for i: uint256 in range(count, bound=MAX_UPDATES):
         key: uint256 = keys[i]
         before: uint256 = verdicts[i] >> 32
-        now: uint256 = moved[i]
+        now: uint256 = moved[i] & (2**32 - 1)
         if self.standing[(key >> 16) & MAX_HANDLE] & FLAGGED != 0:
             now = min(now, before)
-        self.standing[(key >> 16) & MAX_HANDLE] = round << 32 | (now + 1)
+        self.standing[(key >> 16) & MAX_HANDLE] = (moved[i] >> 32) << 96 | round << 32 | (now + 1)
         if rewards[i] > 0:
             receivers.append(convert(key >> 96, address))
             amounts.append(rewards[i])
@@ -547,11 +550,12 @@ def correct(handle: uint256, start: uint256, move: int256) -> (uint256, uint256)
     assert self.phase != JUDGED, "the verdicts are given"
     before: uint256 = self._reputation(handle, start)
     now: uint256 = convert(min(max(convert(before, int256) + move, 0), SIGNED_MILLION), uint256)
-    last: uint256 = self.standing[handle] >> 32
+    gathered: uint256 = self.standing[handle] >> 96
+    last: uint256 = (self.standing[handle] >> 32) & (2**64 - 1)
     flag: uint256 = self.standing[handle] & FLAGGED
     if move < 0 and last == self.round:
         flag = FLAGGED
-    self.standing[handle] = last << 32 | flag | (now + 1)
+    self.standing[handle] = gathered << 96 | last << 32 | flag | (now + 1)
     return before, now
 
 

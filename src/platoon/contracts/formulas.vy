@@ -11,12 +11,15 @@
 MAX_UPDATES: constant(uint256) = 128
 MAX_SAMPLES: constant(uint256) = 2**32 - 1
 MAX_TOKENS: constant(uint256) = 2**63 - 1
+MAX_GATHERED: constant(uint256) = 2**40
+MAX_SEVERITY: constant(uint256) = 100 * 10**6
 MILLION: constant(uint256) = 10**6
 SIGNED_MILLION: constant(int256) = 10**6
 
 RULE_NONE: constant(uint256) = 0
 RULE_AS_WRITTEN: constant(uint256) = 1
 RULE_DEFAULT: constant(uint256) = 2
+RULE_EVIDENCE: constant(uint256) = 3
 WEIGHTS_TRUST: constant(uint256) = 1
 PAYMENT_BASE_BONUS: constant(uint256) = 1
 
@@ -32,6 +35,9 @@ struct Parameters:
     start: uint256
     threshold: int256
     penalty: uint256
+    severity: uint256
+    memory: uint256
+    prior: uint256
     pool: uint256
     base: uint256
     bonus: uint256
@@ -47,7 +53,7 @@ def check(parameters: Parameters):
     """
     @notice Whether a task can be set up with these.
     """
-    assert parameters.rule <= RULE_DEFAULT, "rule"
+    assert parameters.rule <= RULE_EVIDENCE, "rule"
     assert parameters.weights <= WEIGHTS_TRUST, "weights"
     assert parameters.payment <= PAYMENT_BASE_BONUS, "payment"
     assert parameters.beta <= MILLION, "beta"
@@ -57,6 +63,9 @@ def check(parameters: Parameters):
         assert parameters.start > 0, "start"  # nobody would ever have a weight
     assert parameters.threshold >= -SIGNED_MILLION and parameters.threshold <= SIGNED_MILLION, "threshold"
     assert parameters.penalty <= MILLION, "penalty"
+    assert parameters.severity <= MAX_SEVERITY, "severity"
+    assert parameters.memory <= MILLION, "memory"
+    assert parameters.prior > 0 and parameters.prior <= MAX_GATHERED, "prior"
     assert parameters.most_samples > 0 and parameters.most_samples <= MAX_SAMPLES, "most_samples"
     assert parameters.pool <= MAX_TOKENS, "pool"
     assert parameters.base <= MAX_TOKENS and parameters.bonus <= MAX_TOKENS, "base or bonus"
@@ -68,12 +77,12 @@ def check(parameters: Parameters):
 @pure
 def is_merged(rule: uint256, rho_min: uint256, reputation: uint256) -> bool:
     """
-    @notice Whether a valid update enters the model and is paid. Default rule: not below rho_min (probation). A
+    @notice Whether a valid update enters the model and is paid. Default and evidence rule: not below rho_min (probation). A
         reputation of 0 has no weight in eq. 14, so it is not merged under any rule that scores.
     """
     if rule == RULE_NONE:
         return True
-    if rule == RULE_DEFAULT and reputation < rho_min:
+    if rule >= RULE_DEFAULT and reputation < rho_min:
         return False
     return reputation > 0
 
@@ -115,15 +124,50 @@ def _next(
 
 @internal
 @pure
+def _weigh(parameters: Parameters, evidence: uint256, gathered: uint256, rho: uint256, score: int256, valid: bool) -> uint256:
+    """
+    @notice The evidence rule: gathered evidence << 32 | reputation after a judged update. Its weight is the evidence times
+        the score's distance from the threshold, over the whole way to the end of the scale on that side; an invalid update
+        weighs `severity` times as much. Of the evidence gathered before `memory` is kept, and `prior` stands for what a
+        newcomer starts with. Every division rounds the move towards zero.
+    """
+    distance: uint256 = MILLION
+    span: int256 = 0
+    if valid:
+        span = SIGNED_MILLION - parameters.threshold
+        if span > 0:
+            distance = convert((score - parameters.threshold) * SIGNED_MILLION // span, uint256)
+    else:
+        span = parameters.threshold if parameters.threshold > 0 else SIGNED_MILLION + parameters.threshold
+        distance = min(convert((parameters.threshold - score) * SIGNED_MILLION // max(span, 1), uint256), MILLION)
+    weight: uint256 = evidence * distance // MILLION
+    if not valid:
+        weight = weight * parameters.severity // MILLION
+    kept: uint256 = gathered * parameters.memory // MILLION
+    total: uint256 = parameters.prior + kept + weight
+    now: uint256 = rho + (MILLION - rho) * weight // total if valid else rho - rho * weight // total
+    return min(kept + weight, MAX_GATHERED) << 32 | now
+
+
+@internal
+@pure
 def reputations(
-    parameters: Parameters, evidence: uint256, verdicts: uint256[MAX_UPDATES], count: uint256
+    parameters: Parameters,
+    evidence: uint256,
+    verdicts: uint256[MAX_UPDATES],
+    gathered: uint256[MAX_UPDATES],
+    count: uint256,
 ) -> uint256[MAX_UPDATES]:
     """
-    @notice What the reputations become, in the order of the verdicts.
+    @notice What gathered evidence << 32 | reputation become, in the order of the verdicts.
     """
     result: uint256[MAX_UPDATES] = empty(uint256[MAX_UPDATES])
     for i: uint256 in range(count, bound=MAX_UPDATES):
         verdict: uint256 = verdicts[i]
+        if parameters.rule == RULE_EVIDENCE:
+            score: int256 = convert((verdict & (2**32 - 1)) >> 2, int256) - SIGNED_MILLION
+            result[i] = self._weigh(parameters, evidence, gathered[i], verdict >> 32, score, verdict & VALID != 0)
+            continue
         result[i] = self._next(
             parameters.rule,
             parameters.beta,

@@ -191,7 +191,7 @@ def task_rules(
     """The rules of the task's rounds. ``retry_s``: the silent are asked again after so long; a network that
     loses nothing needs no second question before the deadline."""
     config, trust = scenario.round, scenario.trust
-    probation = trust.probation_slots if trust.rule == "default" and method.judged else 0
+    probation = trust.probation_slots if trust.rule != "as_written" and method.judged else 0
     limit = scenario.task.deadline_s
     return TaskRules(
         seed=scenario.seed,

@@ -23,6 +23,7 @@ from platoon.records.committee import CommitteeRules
 from platoon.records.rules import Payment, Rule, Rules, WeightRule
 from platoon.records.typed_data import Domain
 
+_REPUTATION = ("beta", "rho_min", "start", "threshold", "penalty", "severity", "memory", "prior")
 _LATER = ("mean_tolerance", "single_tolerance", "most_samples", "description")
 
 
@@ -37,7 +38,7 @@ class Outcome(NamedTuple):
 def read_rules(parameters: Sequence[int]) -> Rules:
     """The rules in the contract's parameters; raises ``ValueError`` for values that it would not have taken."""
     rule, weights, payment, *numbers = parameters
-    names = ("beta", "rho_min", "start", "threshold", "penalty", "pool", "base", "bonus")
+    names = (*_REPUTATION, "pool", "base", "bonus")
     return Rules(
         rule=Rule(rule),
         weights=WeightRule(weights),
@@ -48,8 +49,8 @@ def read_rules(parameters: Sequence[int]) -> Rules:
 
 def write_rules(rules: Rules) -> tuple[int, ...]:
     """The rules as the contract's constructor takes them."""
-    names = ("rule", "weights", "payment", "beta", "rho_min", "start", "threshold", "penalty")
-    return tuple(int(getattr(rules, name)) for name in (*names, "pool", "base", "bonus", *_LATER))
+    names = ("rule", "weights", "payment", *_REPUTATION, "pool", "base", "bonus", *_LATER)
+    return tuple(int(getattr(rules, name)) for name in names)
 
 
 def read_committee(parameters: Sequence[int], reward: int) -> CommitteeRules:

@@ -24,7 +24,7 @@ from platoon.records.rules import (
     Rules,
     compute_deviation,
     compute_lower_median,
-    compute_next_reputation,
+    compute_next_standing,
     compute_quorum,
     compute_rewards,
     has_majority,
@@ -67,6 +67,7 @@ class ModelUpdate:
     merged: bool = False
     before: int = 0
     after: int = 0
+    gathered: int = 0
     reward: int = 0
 
 
@@ -145,6 +146,8 @@ class Training:
     open: OpenRound = field(default_factory=lambda: OpenRound(round=1))
     reputations: dict[int, int] = field(default_factory=dict)
     """Of vehicles that were ever recorded, by id: they outlive pseudonyms."""
+    gathered: dict[int, int] = field(default_factory=dict)
+    """Evidence of whom the evidence rule has judged, by id, ppm."""
     probes: dict[Address, Digest] = field(default_factory=dict)
     settled: list[SettledRound] = field(default_factory=list)
     """For whoever folds to take away: what the contract forgets."""
@@ -295,6 +298,7 @@ class Training:
             conduct=tuple(_price(row, before, self.stakes.left) for row in conduct),
         )
         self.reputations |= {self.registry.vehicles[update.vehicle]: update.after for update in updates}
+        self.gathered |= {self.registry.vehicles[update.vehicle]: update.gathered for update in updates}
         self.model = settled.model
         self.open = OpenRound(round=round_number + 1)
         self.settled.append(settled)
@@ -418,16 +422,23 @@ class Training:
             self.escrow.available,
         )
         return [
-            replace(update, before=rho, after=self._next(update, rho), reward=reward)
+            replace(self._move(update, rho), before=rho, reward=reward)
             for update, rho, reward in zip(updates, before, rewards, strict=True)
         ]
 
-    def _next(self, update: ModelUpdate, reputation: int) -> int:
-        after = compute_next_reputation(
-            self.rules, reputation, score=update.score or 0, valid=update.valid, evidence=self.open.evidence
+    def _move(self, update: ModelUpdate, reputation: int) -> ModelUpdate:
+        number = self.registry.vehicles[update.vehicle]
+        after, gathered = compute_next_standing(
+            self.rules,
+            reputation,
+            self.gathered.get(number, 0),
+            score=update.score or 0,
+            valid=update.valid,
+            evidence=self.open.evidence,
         )
-        flagged = self.registry.vehicles[update.vehicle] in self.open.flagged
-        return min(after, reputation) if flagged else after
+        if number in self.open.flagged:
+            after = min(after, reputation)
+        return replace(update, after=after, gathered=gathered)
 
 
 def _price(row: Conduct, before: dict[Address, int], after: dict[Address, int]) -> Conduct:

@@ -35,7 +35,7 @@ from platoon.nouns import (
 )
 from platoon.records.committee import CommitteeRules, Standing
 from platoon.records.packed import unpack_settlement, unpack_taken, unpack_verdict
-from platoon.records.rules import Rule, Rules
+from platoon.records.rules import Rule, Rules, is_on_probation
 from platoon.records.signing import Account
 from platoon.records.transactions import Call, sign_transaction
 from platoon.records.typed_data import Domain
@@ -456,4 +456,4 @@ class TaskChain:
                 update["sealed"] = sealed
 
     def _is_probation(self, reputation: int) -> bool:
-        return self.rules.rule is Rule.DEFAULT and reputation < self.rules.rho_min
+        return is_on_probation(self.rules, reputation)

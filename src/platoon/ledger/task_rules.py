@@ -11,7 +11,7 @@ from platoon.scenario import Scenario
 def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, threshold: float) -> Rules:
     """The integer rules that a scenario and a method give; ``threshold`` is the score's Q_min, resolved."""
     trust, reward = scenario.trust, scenario.reward
-    scored = Rule.DEFAULT if trust.rule == "default" else Rule.AS_WRITTEN
+    scored = {"default": Rule.DEFAULT, "as_written": Rule.AS_WRITTEN, "evidence": Rule.EVIDENCE}[trust.rule]
     return Rules(
         rule=scored if judged else Rule.NONE,
         weights=weights,
@@ -21,6 +21,9 @@ def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, thre
         start=to_ppm(trust.start if trust.newcomers == "start" else trust.rho_min),
         threshold=to_ppm(threshold),
         penalty=to_ppm(trust.penalty),
+        severity=to_ppm(trust.severity),
+        memory=to_ppm(trust.memory),
+        prior=to_ppm(trust.prior),
         pool=to_ppm(reward.pool_tokens),
         base=to_ppm(reward.base_tokens),
         bonus=to_ppm(reward.bonus_tokens),

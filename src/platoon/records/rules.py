@@ -20,6 +20,9 @@ MAX_SAMPLES = 2**32 - 1
 MIN_SCORERS = 3
 """Of fewer edge servers, a median says nothing about who of them is right, and nobody is named for scores."""
 MAX_TOKENS = 2**63 - 1
+MAX_GATHERED = 2**40
+"""Evidence that a vehicle gathers at most, ppm of an observation."""
+MAX_SEVERITY = 100 * MILLION
 
 
 class Rule(IntEnum):
@@ -31,6 +34,8 @@ class Rule(IntEnum):
     """DTB-FL eq. 12 and Algorithm 2, the penalty floor at rho_min included."""
     DEFAULT = 2
     """What the papers mean: evidence scales every move, no floor, probation below rho_min."""
+    EVIDENCE = 3
+    """Beta reputation: a move is what an update shows against what was seen before; probation as above."""
 
 
 class WeightRule(IntEnum):
@@ -68,6 +73,12 @@ class Rules:
     """Q_min: least score of a valid update, ppm, in [-10^6, 10^6]."""
     penalty: int = 100_000
     """Taken for an invalid update, ppm."""
+    severity: int = 2 * MILLION
+    """What an invalid update weighs against a valid one, evidence rule, ppm."""
+    memory: int = 900_000
+    """Kept of gathered evidence at every judged update, evidence rule, ppm."""
+    prior: int = MILLION
+    """What the start value is worth, evidence rule, ppm of an observation."""
     pool: int = 0
     """R_total of eq. 15, 10^-6 token per round."""
     base: int = 0
@@ -84,11 +95,15 @@ class Rules:
     """SHA-256 of what the publisher asked for (the scenario), as an integer: binds a ledger to its scenario."""
 
     def __post_init__(self) -> None:
-        for name in ("beta", "rho_min", "start", "penalty"):
+        for name in ("beta", "rho_min", "start", "penalty", "memory"):
             if not 0 <= getattr(self, name) <= MILLION:
                 raise ValueError(f"{name} = {getattr(self, name)}: allowed: 0 to {MILLION} ppm")
         if not -MILLION <= self.threshold <= MILLION:
             raise ValueError(f"threshold = {self.threshold}: allowed: -{MILLION} to {MILLION} ppm")
+        if not 0 <= self.severity <= MAX_SEVERITY:
+            raise ValueError(f"severity = {self.severity}: allowed: 0 to {MAX_SEVERITY} ppm")
+        if not 1 <= self.prior <= MAX_GATHERED:
+            raise ValueError(f"prior = {self.prior}: allowed: 1 to {MAX_GATHERED} ppm")
         if not 1 <= self.most_samples <= MAX_SAMPLES:
             raise ValueError(f"most_samples = {self.most_samples}: allowed: 1 to {MAX_SAMPLES}")
         if not 0 <= self.description < 2**256:
@@ -148,17 +163,67 @@ def is_valid(rules: Rules, score: int) -> bool:
     return rules.rule is Rule.NONE or score >= rules.threshold
 
 
+def is_on_probation(rules: Rules, reputation: int) -> bool:
+    """Whether a vehicle is scored without being merged."""
+    return rules.rule in (Rule.DEFAULT, Rule.EVIDENCE) and reputation < rules.rho_min
+
+
 def is_merged(rules: Rules, *, valid: bool, reputation: int) -> bool:
     """Whether an update enters the model and is paid; ``reputation`` is that before the round.
 
-    Under the default rule a reputation below rho_min is on probation: scored, not merged. A reputation of 0 has no
-    weight in eq. 14, so it is not merged under any rule that scores.
+    On probation an update is scored, not merged. A reputation of 0 has no weight in eq. 14, so it is not merged
+    under any rule that scores.
     """
     if rules.rule is Rule.NONE or not valid:
         return valid
-    if rules.rule is Rule.DEFAULT and reputation < rules.rho_min:
+    if is_on_probation(rules, reputation):
         return False
     return reputation > 0
+
+
+def compute_next_standing(
+    rules: Rules, reputation: int, gathered: int, *, score: int, valid: bool, evidence: int
+) -> tuple[int, int]:
+    """Reputation and gathered evidence after a judged update.
+
+    Evidence rule, a Beta reputation (Josang and Ismail 2002) kept as its mean rho and the weight n of what was
+    seen. An update weighs w = e d, with the evidence e and the distance d of its score from the threshold, 1 at
+    the end of the scale on that side; an invalid one ``severity`` times as much. With what is kept of n,
+    n' = memory n, and the ``prior`` p that the start is worth, rho moves by w / (p + n' + w) of its way to 1
+    (valid) or 0 (invalid), rounded towards zero. A score at the threshold says nothing and moves nothing, and who
+    has shown much moves little. The other rules gather nothing.
+
+    >>> rules = Rules(rule=Rule.EVIDENCE)
+    >>> compute_next_standing(rules, 500_000, 0, score=1_000_000, valid=True, evidence=1_000_000)
+    (750000, 1000000)
+    """
+    if rules.rule is not Rule.EVIDENCE:
+        after = compute_next_reputation(rules, reputation, score=score, valid=valid, evidence=evidence)
+        return after, 0
+    weight = evidence * compute_distance(rules, score, valid=valid) // MILLION
+    if not valid:
+        weight = weight * rules.severity // MILLION
+    kept = gathered * rules.memory // MILLION
+    total = rules.prior + kept + weight
+    if valid:
+        after = reputation + (MILLION - reputation) * weight // total
+    else:
+        after = reputation - reputation * weight // total
+    return after, min(kept + weight, MAX_GATHERED)
+
+
+def compute_distance(rules: Rules, score: int, *, valid: bool) -> int:
+    """How far a score lies from the threshold, ppm of the way to the end of the scale on its side: 1 above, 0 below
+    (-1, for thresholds that are not positive).
+
+    >>> [compute_distance(Rules(threshold=500_000), q, valid=q >= 500_000) for q in (500_000, 900_000, 250_000)]
+    [0, 800000, 500000]
+    """
+    if valid:
+        span = MILLION - rules.threshold
+        return (score - rules.threshold) * MILLION // span if span else MILLION
+    span = rules.threshold if rules.threshold > 0 else MILLION + rules.threshold
+    return min((rules.threshold - score) * MILLION // max(span, 1), MILLION)
 
 
 def compute_next_reputation(rules: Rules, reputation: int, *, score: int, valid: bool, evidence: int) -> int:

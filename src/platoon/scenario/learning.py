@@ -90,8 +90,10 @@ class Trust(Section):
         None, ge=-1, le=1, description="Q_min; None takes the score's own (cosine: 0.3, DTB-FL)"
     )
     probes_per_class: Count = Field(20, description="labelled probe samples per class at each edge server")
-    rule: Literal["default", "as_written"] = Field(
-        "default", description="reputation as the papers mean it, or with DTB-FL's penalty floor at rho_min"
+    rule: Literal["default", "as_written", "evidence"] = Field(
+        "default",
+        description="reputation as the papers mean it; with DTB-FL's penalty floor at rho_min; or a Beta "
+        "reputation that moves by what an update shows against what was seen before (docs/decisions/0013)",
     )
     beta: Share = Field(0.5, description="memory of the reputation, eq. 12 (DTB-FL: 0.5)")
     rho_min: Share = Field(0.4, description="least reputation to take part (DTB-FL: 0.4)")
@@ -104,6 +106,18 @@ class Trust(Section):
         0.1, ge=0, le=0.2, description="Delta of eq. 13, for newcomers = hybrid (DTB-FL: in [0, 0.2])"
     )
     penalty: Share = Field(0.1, description="taken for an invalid update (DTB-FL: 0.1)")
+    severity: float = Field(
+        2.0,
+        ge=0,
+        le=100,
+        description="what an invalid update weighs against a valid one, for rule = evidence",
+    )
+    memory: Share = Field(
+        0.9, description="kept of the evidence gathered before, at every judged update, for rule = evidence"
+    )
+    prior: float = Field(
+        1.0, ge=1e-6, le=1000, description="observations that the start value is worth, for rule = evidence"
+    )
     pseudonym_rounds: int = Field(
         0, ge=0, description="rounds after which vehicles that took part change pseudonyms together; 0 never"
     )
