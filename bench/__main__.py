@@ -13,6 +13,8 @@ NAMES = (
     "plausibility",
     "worlds",
     "aggregation",
+    "score_weights",
+    "trust",
 )
 
 

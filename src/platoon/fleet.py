@@ -8,7 +8,7 @@ import numpy as np
 
 from platoon.nouns import Bools, Ints
 from platoon.rng import stream
-from platoon.scenario import Attack, Fleet, malicious_count
+from platoon.scenario import Attack, Fleet, Scenario, malicious_count
 
 ACTS_AS_ONE = ("collusion", "sybil")
 """Attacks of groups: every member of a group sends the same false update."""
@@ -37,6 +37,16 @@ def list_attacks(fleet: Fleet) -> tuple[Attack, ...]:
     if listed and all(attack.name in ACTS_AS_ONE for attack in listed):
         return (Attack(name="label_flip"), *listed)
     return listed
+
+
+def draw_faulty(scenario: Scenario) -> frozenset[int]:
+    """The edge servers that malfunction.
+
+    >>> len(draw_faulty(Scenario.from_table({}, {"faults.edge_servers": 2})))
+    2
+    """
+    order = stream(scenario.seed, "faulty edge servers").permutation(scenario.radio.rsus)
+    return frozenset(order[: scenario.faults.edge_servers].tolist())
 
 
 def draw_members(fleet: Fleet, seed: int, number: int) -> Bools:

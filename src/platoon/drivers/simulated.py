@@ -19,6 +19,7 @@ from platoon.drivers.attacking import Attackers
 from platoon.drivers.attesting import attest, find_honest_claims
 from platoon.drivers.consult import consult
 from platoon.drivers.event_loop import Asked, Delivery, Done
+from platoon.drivers.faulty import FaultyServers
 from platoon.drivers.keys import follow_pseudonyms, use_key
 from platoon.drivers.local_traffic import LocalTraffic
 from platoon.drivers.meter import Meter
@@ -118,6 +119,7 @@ class SimulatedCarrier:
         """``former``: the global model of the round before the one to come; None before the first."""
         self._parts = parts
         self._former = former
+        self._faulty = FaultyServers(parts.scenario)
         self._attackers = Attackers(parts.scenario, parts.pool, parts.samples)
         # On whole seconds, wherever a run is taken up again: a resumed twin sees what an undisturbed one saw.
         self._measure_at = Instant((now // MEASURE_EVERY + 1) * MEASURE_EVERY)
@@ -315,17 +317,25 @@ class SimulatedCarrier:
         model = parts.store.get(effects[0].model)
         updates = np.stack([parts.store.get(digest) for digest in effects[0].updates])
         servers = [effect.edge_server for effect in effects]
-        done = []
         if parts.score == ORACLE:
             known = [digest not in self._poisoned_digests for digest in effects[0].updates]
             told = Scores(values=np.array(known, dtype=np.float64), evidence=1.0)
-            return [Done(actor=a.actor, answer=told, at=now) for a in asked]
+            judged = [(told, 0.0)] * len(asked)
+            return self._give_scores(asked, judged, now)
         samples = np.array(effects[0].samples, dtype=np.int64)
         former = None if self._former is None else parts.store.get(self._former)
         judged = parts.pool.score(parts.score, model, updates, samples, servers, former)
+        return self._give_scores(asked, judged, now)
+
+    def _give_scores(
+        self, asked: Sequence[Asked], judged: Sequence[tuple[Scores, float]], now: Instant
+    ) -> list[Done]:
+        done = []
         for a, (scores, spent) in zip(asked, judged, strict=True):
-            parts.meter.report("judge", spent)
-            done.append(Done(actor=a.actor, answer=scores, at=now))
+            assert isinstance(a.effect, Score)
+            self._parts.meter.report("judge", spent)
+            told = self._faulty.score(a.effect.edge_server, scores)
+            done.append(Done(actor=a.actor, answer=told, at=now))
         return done
 
     def _aggregate(self, asked: Asked, now: Instant) -> Done:
@@ -343,7 +353,10 @@ class SimulatedCarrier:
                 self._merged = {key: store.put(merged)}
         cost = seconds(self._parts.scenario.round.aggregation_s)
         self._aggregation_time = cost
-        return Done(actor=asked.actor, answer=self._merged[key], at=Instant(now + cost))
+        model = self._merged[key]
+        if self._faulty.spoils(effect.edge_server):
+            model = self._faulty.spoil(effect.edge_server, effect.round, model)
+        return Done(actor=asked.actor, answer=model, at=Instant(now + cost))
 
     # Messages and time.
 

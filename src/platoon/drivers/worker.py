@@ -55,6 +55,29 @@ class Worker:
         self._updates = self._weights[None][:0]
         self._samples = np.zeros(0, dtype=np.int64)
 
+    @property
+    def weights(self) -> Weights:
+        """(D,) the model that was taken."""
+        return self._weights
+
+    @property
+    def step(self) -> Weights | None:
+        """(D,) what the round before added to it."""
+        return self._step
+
+    @property
+    def model(self) -> FlatModel:
+        """The resident network."""
+        return self._model
+
+    def probe_set(self, edge_server: int) -> tuple[Images, Ints]:
+        """An edge server's probe images and their labels."""
+        return self._fleet.probe_set(edge_server)
+
+    def is_poisoned(self, vehicle: int, round_number: int) -> bool:
+        """Whether an attack on the data changed a vehicle's samples."""
+        return self._fleet.is_poisoned(vehicle, round_number)
+
     def initial_model(self) -> FixedPoint:
         """The untrained model."""
         data = self._fleet.data

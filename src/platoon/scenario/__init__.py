@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from platoon.errors import UserError
 from platoon.scenario.agreed import Committee, Ledger, Plausibility, Reward, Stake
-from platoon.scenario.fleet import Attack, Fleet, malicious_count, refuse_attacks
+from platoon.scenario.fleet import Attack, Faults, Fleet, malicious_count, refuse_attacks
 from platoon.scenario.learning import Aggregation, Partition, Round, Task, Trust
 from platoon.scenario.section import Section
 from platoon.scenario.surroundings import Compute, Radio, Roads, Sidelink, Twin
@@ -25,6 +25,7 @@ __all__ = [
     "Attack",
     "Committee",
     "Compute",
+    "Faults",
     "Fleet",
     "Ledger",
     "Partition",
@@ -62,6 +63,7 @@ class Scenario(Section):
     workers: int = Field(2, ge=1, le=256, description="training processes; the result does not depend on it")
     task: Task = Task()
     fleet: Fleet = Fleet()
+    faults: Faults = Faults()
     partition: Partition = Partition()
     roads: Roads = Roads()
     radio: Radio = Radio()
@@ -88,6 +90,11 @@ class Scenario(Section):
             raise ValueError(
                 f"round.participants = {self.round.participants} with trust.probation_slots = "
                 f"{self.trust.probation_slots}: allowed: together at most {MOST_UPDATES}, what a contract takes"
+            )
+        if self.faults.edge_servers > self.radio.rsus:
+            raise ValueError(
+                f"faults.edge_servers = {self.faults.edge_servers}: more than there are; "
+                f"allowed: 0 to radio.rsus = {self.radio.rsus}"
             )
         if (reason := refuse_attacks(self.fleet)) is not None:
             raise ValueError(reason)

@@ -50,6 +50,16 @@ class Fleet(Section):
     )
 
 
+class Faults(Section):
+    """Edge servers that malfunction or lie (Two-layer's case study)."""
+
+    edge_servers: int = Field(0, ge=0, le=64, description="how many, drawn once; 0: none")
+    behaviour: Literal["scores", "model", "both"] = Field(
+        "both",
+        description="they give the best update the score of the worst and so on; vote a model of noise; or both",
+    )
+
+
 def malicious_count(fleet: Fleet) -> int:
     """Number of attackers: the share of the fleet, rounded to nearest (0 without an attack)."""
     if fleet.attack == "none" and not fleet.attacks:

@@ -44,7 +44,7 @@ small{color:inherit;opacity:.75}td.none{color:#8a8f98;background:#f3f4f6}"""
 
 
 def choose_axes(grid: Grid, rows: str | None, columns: str | None) -> tuple[str, str]:
-    """The axes of the tables: as asked, else the first two that are not the seed.
+    """The axes of the tables: as asked, else the first two that are not the seed; "" where there is none.
 
     Raises:
         UserError: no such axis, or the same twice.
@@ -52,12 +52,11 @@ def choose_axes(grid: Grid, rows: str | None, columns: str | None) -> tuple[str,
     for option, axis in (("--rows", rows), ("--columns", columns)):
         if axis is not None and axis not in grid.axes:
             raise UserError(f"{option} {axis}: no such axis; allowed: {', '.join(grid.axes)}")
-    free = [axis for axis in grid.axes if axis not in ("seed", rows, columns)] + ["seed"]
-    first = rows or free.pop(0)
-    second = columns or next((axis for axis in free if axis != first), "seed")
-    if first == second and len(grid.axes) > 1:
-        raise UserError(f"--rows {first} --columns {second}: allowed: two different axes")
-    return first, second
+    if rows is not None and rows == columns:
+        raise UserError(f"--rows {rows} --columns {columns}: allowed: two different axes")
+    free = [axis for axis in grid.axes if axis not in ("seed", rows, columns)] + ["", ""]
+    first = free.pop(0) if rows is None else rows
+    return first, free.pop(0) if columns is None else columns
 
 
 def write_page(grid: Grid, results: Mapping[str, Result], out: Path, rows: str, columns: str) -> Path:
@@ -120,14 +119,14 @@ def _gather(  # noqa: PLR0917
 def _table(
     grid: Grid, values: Mapping[tuple[str, str], list[float]], rows: str, columns: str, good: bool
 ) -> str:
-    across = grid.axes.get(columns, ("",)) if columns != rows else ("",)
+    across = grid.axes.get(columns, ("",))
     head = "".join(f"<th>{html.escape(level)}</th>" for level in across)
     lines = [
         f"<tr><th>{html.escape(level)}</th>"
         f"{''.join(_cell(values.get((level, other), []), good) for other in across)}</tr>"
         for level in grid.axes.get(rows, ("",))
     ]
-    corner = html.escape(f"{rows} / {columns}")
+    corner = html.escape(f"{rows} / {columns}" if columns else rows)
     return f"<table><tr><th>{corner}</th>{head}</tr>{''.join(lines)}</table>"
 
 

@@ -1,0 +1,184 @@
+"""Attacks against the default method, plain FedAvg and the oracle, on paired seeds (docs/trust.md).
+
+    python -m bench trust
+
+plays the cells of ``bench/grids/trust_*.toml`` that ``bench/out/trust_cells.json`` does not have yet, keeps
+what they measured there, prints the table and writes ``bench/out/trust.json``: a row for every attack, share
+and method, with the digests of the grid files that it comes from. Accuracies are means of the last ten rounds;
+spreads are half the range over the seeds.
+"""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.rows import OUT
+from platoon.experiments.centralised import train_centrally
+from platoon.experiments.grid import Grid, find_failures, load_grid, play_grid
+from platoon.experiments.grid.plan import Cell
+from platoon.scenario import malicious_count
+
+GRIDS = Path(__file__).parent / "grids"
+CELLS = OUT / "trust_cells.json"
+MEASURES = (
+    "auc",
+    "auc_second_half",
+    "malicious_weight_second_half",
+    "poisoned_weight_second_half",
+    "honest_below_threshold",
+    "false_accusations",
+    "backdoor_success",
+    "rounds_to_separation",
+    "updates_to_exclusion",
+)
+SHARES = (0.8, 0.85, 0.9)
+"""Of the centralised accuracy, whose first round and second are reported."""
+
+
+def main() -> None:
+    """Play what is missing, print and keep."""
+    grids = [load_grid(path) for path in sorted(GRIDS.glob("trust_*.toml"))]
+    results = play(grids)
+    rows = [row for grid in grids for row in describe(grid, results)]
+    for row in rows:
+        row["oracle_accuracy"] = find(rows, row, "oracle")
+        row["fedavg_accuracy"] = find(rows, row, "fedavg")
+        print(line(row))
+    (OUT / "trust.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def play(grids: Sequence[Grid]) -> dict[str, Any]:
+    """The results of all cells by digest; those that are kept are not played again."""
+    kept = json.loads(CELLS.read_text(encoding="utf-8")) if CELLS.is_file() else {}
+    results: dict[str, Any] = {}
+    for grid in grids:
+        with tempfile.TemporaryDirectory() as folder:
+            cells = Path(folder) / "cells"
+            cells.mkdir()
+            for cell in grid.cells:
+                if cell.digest in kept:
+                    (cells / f"{cell.digest}.json").write_text(
+                        json.dumps(kept[cell.digest]), encoding="utf-8"
+                    )
+            played = play_grid(grid, Path(folder), at_once=os.cpu_count() or 1, told=tell)
+            if failures := find_failures(grid, played):
+                sys.exit("\n".join(failures))
+        results |= {digest: compact(result) for digest, result in played.items()}
+        CELLS.write_text(
+            "{\n"
+            + ",\n".join(f'"{digest}": {json.dumps(results[digest])}' for digest in sorted(results))
+            + "\n}\n",
+            encoding="utf-8",
+        )
+    return results
+
+
+def tell(done: int, total: int, last: str) -> None:
+    """A line a cell."""
+    print(f"{done} of {total}: {last}", file=sys.stderr, flush=True)
+
+
+def compact(result: Any) -> dict[str, Any]:
+    """A cell's measures without digits that no table shows."""
+    return {key: _rounded(value) for key, value in result.items()}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, list):
+        return [round(item, 4) if isinstance(item, float) else item for item in value]
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return value
+
+
+def describe(grid: Grid, results: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for every group of cells that differ by their seed alone."""
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in grid.cells:
+        key = tuple(level for axis, level in cell.levels.items() if axis != "seed")
+        groups.setdefault(key, []).append(cell)
+    return [make_row(grid, cells, [results[cell.digest] for cell in cells]) for cells in groups.values()]
+
+
+def make_row(grid: Grid, cells: Sequence[Cell], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means and spreads over the seeds."""
+    cell, scenario = cells[0], cells[0].scenario
+    attacked = malicious_count(scenario.fleet) > 0
+    oracle = scenario.trust.score == "oracle"
+    row: dict[str, Any] = {
+        "data": scenario.task.data,
+        "model": scenario.task.model,
+        "partition": scenario.partition.kind,
+        "attack": cell.levels.get("attack", scenario.fleet.attack) if not oracle else "any",
+        "share": scenario.fleet.malicious_share if attacked else 0.0,
+        "method": "oracle" if oracle else scenario.method,
+        "faulty_edge_servers": f"{scenario.faults.edge_servers} {scenario.faults.behaviour}"
+        if scenario.faults.edge_servers
+        else "",
+        "seeds": [cell.scenario.seed for cell in cells],
+        "grid": grid.name,
+        "grid_digest": grid.digest,
+    }
+    for name in ("accuracy", *MEASURES):
+        values = [result[name] for result in found if result.get(name) is not None]
+        row[name] = statistics.fmean(values) if values else None
+        row[f"{name}_spread"] = (max(values) - min(values)) / 2 if values else None
+    row["named_edge_servers"] = [result["named_edge_servers"] for result in found]
+    row["judge_over_train"] = statistics.fmean(
+        result["cpu_seconds"]["judge"] / scenario.radio.rsus / result["cpu_seconds"]["train"]
+        for result in found
+    )
+    return row | times_to_shares(cells, found)
+
+
+def times_to_shares(cells: Sequence[Cell], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Rounds and simulated seconds to shares of the centralised accuracy; None unless every seed reached it."""
+    told: dict[str, Any] = {}
+    references = [reference(cell) for cell in cells]
+    told["centralised_accuracy"] = statistics.fmean(references)
+    for share in SHARES:
+        reached = [
+            next((i for i, value in enumerate(result["accuracies"]) if value >= share * best), None)
+            for result, best in zip(found, references, strict=True)
+        ]
+        known = [(i, result) for i, result in zip(reached, found, strict=True) if i is not None]
+        whole = len(known) == len(found)
+        told[f"rounds_to_{share:g}"] = statistics.fmean(i + 1 for i, _ in known) if whole else None
+        told[f"seconds_to_{share:g}"] = statistics.fmean(r["seconds"][i] for i, r in known) if whole else None
+    return told
+
+
+_REFERENCES: dict[str, float] = {}
+
+
+def reference(cell: Cell) -> float:
+    """Best accuracy of centralised training on the cell's data."""
+    scenario = cell.scenario
+    key = "\n".join(str(part) for part in (scenario.seed, scenario.task, scenario.partition))
+    if key not in _REFERENCES:
+        _REFERENCES[key] = max(train_centrally(scenario))
+    return _REFERENCES[key]
+
+
+def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> float | None:
+    """The accuracy of the oracle, or of FedAvg, in a row's setting."""
+    keys = ("data", "model", "partition", "share", *(() if method == "oracle" else ("attack",)))
+    same: Callable[[dict[str, Any]], bool] = lambda other: all(other[key] == row[key] for key in keys)  # noqa: E731
+    found = [
+        r["accuracy"] for r in rows if r["method"] == method and not r["faulty_edge_servers"] and same(r)
+    ]
+    return found[0] if found else None
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for people."""
+    shown = ("accuracy", "oracle_accuracy", "fedavg_accuracy", *MEASURES[:7])
+    values = " ".join("    -" if row.get(name) is None else f"{row[name]:5.3f}" for name in shown)
+    return f"{row['attack']:18} {row['share']:.1f} {row['method']:7} {row['faulty_edge_servers']:9} {values}"
