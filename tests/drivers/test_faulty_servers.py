@@ -43,6 +43,6 @@ def test_a_spoilt_model_is_the_faulty_ones_own_and_only_where_that_is_asked():
 
 def test_invalid_more_faulty_edge_servers_than_there_are():
     with pytest.raises(
-        UserError, match=r"faults.edge_servers = 5: more than there are; allowed: 0 to radio.rsus = 4"
+        UserError, match=r"edge_servers = 5: more than there are; allowed: 0 to radio.rsus = 4"
     ):
         Scenario.from_table({}, {"faults.edge_servers": 5, "radio.rsus": 4})

@@ -112,13 +112,14 @@ def test_what_is_there_is_not_played_again_and_is_drawn(grid_file, tmp_path):
 def test_a_hostile_level_is_text_on_the_page(grid_file, tmp_path):
     grid = load_grid(grid_file('[axis.a."<script>"]\n"seed" = 1\n[axis.a.b]\n"seed" = 2\n'))
     keep_results(grid, tmp_path / "out")
-    page = write_page(grid, play_grid(grid, tmp_path / "out", at_once=1), tmp_path / "out", "a", "a")
+    page = write_page(grid, play_grid(grid, tmp_path / "out", at_once=1), tmp_path / "out", "a", "")
     assert "<script>" not in page.read_text()
 
 
 def test_invalid_axes_and_folders_are_refused(grid_file, tmp_path):
     grid = load_grid(grid_file('seed = [1, 2]\nmethod = ["dtb-fl", "fedavg"]\n'))
-    assert choose_axes(grid, None, None) == ("method", "seed")
+    assert choose_axes(grid, None, None) == ("method", "")
+    assert choose_axes(grid, "seed", None) == ("seed", "method")
     with pytest.raises(UserError, match="--rows speed: no such axis; allowed: seed, method"):
         choose_axes(grid, "speed", None)
     with pytest.raises(UserError, match="two different axes"):
@@ -136,7 +137,8 @@ def test_a_grid_of_whole_runs_resumes_and_equals_the_runs_alone(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(
         f'scenario = "{base}"\nseed = [1, 2]\n[task]\nmodel = "mlp"\nrounds = 3\ntest_samples = 200\n'
-        '[fleet]\nvehicles = 20\n[partition]\nsamples = 60\n[roads]\nengine = "walker"\n[trust]\nscore = "forensic"\n'
+        '[fleet]\nvehicles = 20\n[partition]\nsamples = 60\n[roads]\nengine = "walker"\n'
+        '[trust]\nscore = "forensic"\n'
     )
     grid, out, played = load_grid(path), tmp_path / "out", list[str]()
     first = play_grid(grid, out, at_once=2, told=lambda done, total, last: played.append(last))

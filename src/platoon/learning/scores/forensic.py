@@ -30,10 +30,10 @@ NEUTRAL: Final = 0.5
 """Says nothing; the threshold of this score."""
 OF_A_COPY: Final = NEUTRAL - 1e-3
 
-COEFFICIENTS: Final = (2.02, 2.45, 1.03, -11.37, -10.84)
+COEFFICIENTS: Final = (2.14, 2.7, 0.78, -10.65, -9.83)
 """Of margin, descent, gain, one-sidedness, length as ``design`` gives them (``bench/score_weights.py``)."""
-OFFSET: Final = 10.25
-TRIGGER: Final = (0.42, -60.0)
+OFFSET: Final = 8.68
+TRIGGER: Final = (0.47, -60.0)
 """Effect of a patch from which on it counts, and what it adds to the log-odds above that."""
 TRIGGER_CLASSES: Final = 3
 """Classes that are tried as a trigger's, those that moved most."""
@@ -50,14 +50,21 @@ def forensic(cohort: Cohort) -> Scores:
     measures, evidence = measure(cohort, traces, moved)
     odds = design(measures, traces) @ np.array(COEFFICIENTS) + OFFSET
     probed = moved[:, np.unique(cohort.probe_labels)].any(axis=1)
-    values = np.where(probed, 1.0 / (1.0 + np.exp(-odds)), NEUTRAL)
-    values[traces.crafted] = 0.0
-    for row in np.flatnonzero(values > NEUTRAL):
+    for row in np.flatnonzero(probed & (odds > 0.0) & ~traces.crafted):
         effect = search(cohort, traces, moved, int(row))
         odds[row] += TRIGGER[1] * max(0.0, effect - TRIGGER[0])
-        values[row] = 1.0 / (1.0 + np.exp(-odds[row]))
+    values = np.where(probed, _shape(odds), NEUTRAL)
+    values[traces.crafted] = 0.0
     values[traces.copied] = np.minimum(values[traces.copied], OF_A_COPY)
     return Scores(values=values, evidence=evidence)
+
+
+def _shape(odds: Floats) -> Floats:
+    """Log-odds to values in [0, 1]: the square of how far the probability lies from a half, on that side of 0.5. A
+    doubtful update then says little, and a clear one nearly all, to whatever gathers the values as evidence."""
+    balance = np.tanh(odds / 2.0)
+    values: Floats = NEUTRAL + NEUTRAL * np.sign(balance) * balance**2
+    return values
 
 
 def find_moved(cohort: Cohort) -> Bools:

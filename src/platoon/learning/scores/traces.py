@@ -65,7 +65,8 @@ def find_traces(updates: Weights, step: Weights | None = None) -> Traces:
     units = unit_rows(updates)
     lengths = np.linalg.norm(updates.astype(np.float64), axis=1)
     size = updates.shape[1]
-    peakedness = (units**4).sum(axis=1) * size
+    squares = units * units
+    peakedness = np.einsum("kd,kd->k", squares, squares) * size
     one_sided = np.abs(units.sum(axis=1)) / np.sqrt(size)
     cosines = units @ units.T
     np.fill_diagonal(cosines, -1.0)
