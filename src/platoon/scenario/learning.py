@@ -85,13 +85,15 @@ class Round(Section):
 class Trust(Section):
     """Scores, reputation and weights."""
 
-    score: str = Field("probe_margin", description="rule that judges an update; 'cosine' is eq. 11")
+    score: str = Field(
+        "forensic", description="rule that judges an update (docs/scores.md); 'cosine' is eq. 11 of DTB-FL"
+    )
     threshold: float | None = Field(
         None, ge=-1, le=1, description="Q_min; None takes the score's own (cosine: 0.3, DTB-FL)"
     )
     probes_per_class: Count = Field(20, description="labelled probe samples per class at each edge server")
     rule: Literal["default", "as_written", "evidence"] = Field(
-        "default",
+        "evidence",
         description="reputation as the papers mean it; with DTB-FL's penalty floor at rho_min; or a Beta "
         "reputation that moves by what an update shows against what was seen before (docs/decisions/0013)",
     )

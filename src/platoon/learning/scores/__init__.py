@@ -9,10 +9,12 @@ A plug-in is a function with a default threshold, published as an entry point of
 """
 
 from platoon.learning.scores.cohort import Cohort, ProbeModel, Score, ScoreRule
+from platoon.learning.scores.combine import combine
 from platoon.learning.scores.cosine import COSINE_THRESHOLD, cosine
 from platoon.learning.scores.forensic import forensic
 from platoon.learning.scores.probes import class_cone, probe_margin, probe_recall
 from platoon.learning.scores.registry import ORACLE, SCORES, STUDY_SCORES, resolve_score
+from platoon.learning.scores.valuation import fltrust, shapley, validation_loss
 
 __all__ = [
     "COSINE_THRESHOLD",
@@ -24,9 +26,13 @@ __all__ = [
     "Score",
     "ScoreRule",
     "class_cone",
+    "combine",
     "cosine",
+    "fltrust",
     "forensic",
     "probe_margin",
     "probe_recall",
     "resolve_score",
+    "shapley",
+    "validation_loss",
 ]

@@ -8,6 +8,7 @@ from platoon.learning.scores.cohort import Cohort, ScoreRule
 from platoon.learning.scores.cosine import COSINE_THRESHOLD, cosine
 from platoon.learning.scores.forensic import NEUTRAL, forensic
 from platoon.learning.scores.probes import class_cone, probe_margin, probe_recall
+from platoon.learning.scores.valuation import fltrust, shapley, validation_loss
 from platoon.nouns import Scores
 from platoon.scenario import did_you_mean
 
@@ -18,12 +19,16 @@ STUDY_SCORES: Final = frozenset({ORACLE})
 
 # Thresholds of the probe scores: measured on MNIST, two classes per vehicle, 30 % label flippers, 25 rounds, near
 # equal rates of lost honest and passed malicious updates. class_cone and probe_recall only separate (and were only
-# measured) with the loss over all classes; probe_margin and forensic with the loss over own classes.
+# measured) with the loss over all classes; probe_margin and forensic with the loss over own classes. Those of
+# validation_loss, fltrust and shapley are where their papers draw the line: harm, or no agreement.
 SCORES: Final[dict[str, ScoreRule]] = {
     "cosine": ScoreRule(score=cosine, threshold=COSINE_THRESHOLD),
     "class_cone": ScoreRule(score=class_cone, threshold=0.75),
     "probe_recall": ScoreRule(score=probe_recall, threshold=0.8),
     "probe_margin": ScoreRule(score=probe_margin, threshold=0.25),
+    "validation_loss": ScoreRule(score=validation_loss, threshold=0.0),
+    "fltrust": ScoreRule(score=fltrust, threshold=0.01),
+    "shapley": ScoreRule(score=shapley, threshold=0.0),
     "forensic": ScoreRule(score=forensic, threshold=NEUTRAL),
 }
 
