@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from platoon.learning.aggregation import LIMIT, WEIGHT_TOTAL, dequantise, merge, quantise, weighted_mean
+from platoon.learning.aggregation import (
+    LIMIT,
+    WEIGHT_TOTAL,
+    ServerStep,
+    dequantise,
+    merge,
+    quantise,
+    weighted_mean,
+)
+from platoon.rng import stream
 from platoon.testing import check_aggregator
 
 fixed = st.integers(-LIMIT, LIMIT)
@@ -102,3 +111,39 @@ def test_weighted_mean_keeps_the_laws_of_aggregators():
 def test_the_laws_refuse_an_aggregator_that_looks_at_order():
     with pytest.raises(AssertionError, match="order"):
         check_aggregator(lambda updates, weights: updates[0])
+
+
+def test_server_momentum_is_the_heavy_ball_in_integers():
+    """Against floats, over rounds: FedAvgM, v = mu v + step, w = w + eta v."""
+    rng = stream(0, "steps")
+    server, mean = ServerStep.of(rate=0.5, momentum=0.75), np.array([WEIGHT_TOTAL])
+    model, former = np.zeros(50, dtype=np.int32), None
+    plain, velocity = np.zeros(50), np.zeros(50)
+    for _ in range(20):
+        update = quantise(rng.normal(0.0, 0.1, (1, 50)).astype(np.float32))
+        after = merge(model, update, mean, former=former, server=server)
+        former, model = model, after
+        velocity = 0.75 * velocity + update[0] / 2**24
+        plain += 0.5 * velocity
+    assert model / 2**24 == pytest.approx(plain, abs=1e-5)
+
+
+def test_no_momentum_and_rate_one_change_nothing():
+    rng = stream(1, "steps")
+    model, former, updates = (rng.integers(-(2**28), 2**28, (k, 40), dtype=np.int32) for k in (1, 1, 3))
+    weights = np.array([WEIGHT_TOTAL - 2, 1, 1])
+    plain = merge(model[0], updates, weights)
+    same = merge(model[0], updates, weights, former=former[0], server=ServerStep.of(1.0, 0.0))
+    assert np.array_equal(plain, same)
+
+
+def test_momentum_keeps_the_model_within_its_bounds():
+    model = np.full(3, LIMIT - 5, dtype=np.int32)
+    far = merge(
+        model,
+        np.full((1, 3), LIMIT, dtype=np.int32),
+        np.array([WEIGHT_TOTAL]),
+        former=-model,
+        server=ServerStep.of(10.0, 0.9),
+    )
+    assert far.tolist() == [LIMIT] * 3

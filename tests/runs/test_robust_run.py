@@ -32,3 +32,16 @@ def test_invalid_aggregator_leaves_nothing_behind(scenario: Scenario, tmp_path: 
     with pytest.raises(UserError, match=r"aggregation\.rule = 'crum': .*did you mean 'krum'"):
         play(scenario, tmp_path / "run", aggregation__rule="crum")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.long
+def test_a_run_with_server_momentum_is_verified_with_it_and_not_without(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    play(scenario, folder, aggregation__server_momentum=0.5, task__rounds=3)
+    assert verify_run(folder)["rounds"] == 3
+    path = folder / "scenario.toml"
+    path.write_text(path.read_text().replace("server_momentum = 0.5", "server_momentum = 0.4"))
+    with pytest.raises(VerificationError, match="the recorded updates make model"):
+        verify_run(folder)

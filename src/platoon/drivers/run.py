@@ -57,6 +57,7 @@ from platoon.drivers.summary import Played, summarise
 from platoon.drivers.verify import verify_run
 from platoon.drivers.workers import TrainingPool
 from platoon.errors import UserError, VerificationError
+from platoon.learning.aggregation import ServerStep
 from platoon.learning.aggregators import resolve_aggregator
 from platoon.learning.attacks.rules import check_attacks
 from platoon.learning.scores import STUDY_SCORES, resolve_score
@@ -356,6 +357,9 @@ class _Session:
             bits=32 * len(pool.initial_model),
             score=self._scenario.trust.score,
             aggregate=resolve_aggregator(self._scenario.aggregation, self._scenario.round.participants),
+            server=ServerStep.of(
+                self._scenario.aggregation.server_rate, self._scenario.aggregation.server_momentum
+            ),
             waits_for_chain=self._method.judged,
             commit=self._commit_round,
             meter=self._meter,

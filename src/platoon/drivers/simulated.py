@@ -26,7 +26,7 @@ from platoon.drivers.meter import Meter
 from platoon.drivers.rows import Effort, Times, Truth
 from platoon.drivers.store import ModelStore
 from platoon.drivers.workers import TrainingPool
-from platoon.learning.aggregation import Aggregator, merge
+from platoon.learning.aggregation import Aggregator, ServerStep, merge
 from platoon.learning.scores import ORACLE
 from platoon.learning.similarity import compute_cosines
 from platoon.ledger.task_chain import TaskChain
@@ -104,6 +104,8 @@ class Parts:
     """Size of an update."""
     score: str
     aggregate: Aggregator
+    server: ServerStep
+    """How edge servers take the merged step."""
     waits_for_chain: bool
     commit: Callable[[Any, Any, Truth, Times], None]
     """Makes a round durable: state, record, truth, times."""
@@ -349,7 +351,15 @@ class SimulatedCarrier:
                 store = self._parts.store
                 updates = np.stack([store.get(digest) for digest in effect.updates])
                 weights = np.array(effect.weights, dtype=np.int64)
-                merged = merge(store.get(effect.model), updates, weights, self._parts.aggregate)
+                former = None if self._former is None else store.get(self._former)
+                merged = merge(
+                    store.get(effect.model),
+                    updates,
+                    weights,
+                    self._parts.aggregate,
+                    former,
+                    self._parts.server,
+                )
                 self._merged = {key: store.put(merged)}
         cost = seconds(self._parts.scenario.round.aggregation_s)
         self._aggregation_time = cost

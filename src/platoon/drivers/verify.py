@@ -18,7 +18,7 @@ from platoon.drivers.rows import edge_server_rows
 from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.store import SUFFIX, ModelStore, digest_of
 from platoon.errors import UserError, VerificationError
-from platoon.learning.aggregation import Aggregator, merge
+from platoon.learning.aggregation import Aggregator, ServerStep, merge
 from platoon.learning.aggregators import resolve_aggregator
 from platoon.ledger.audit import AuditedLocalBlock, AuditedRound, AuditedUpdate, audit
 from platoon.ledger.contracts import compute_set_digest
@@ -45,7 +45,8 @@ def verify_run(path: Path) -> dict[str, Any]:
     store = ModelStore(directory.models)
     tables = _Tables(directory) if directory.summary is not None else None
     aggregate = resolve_aggregator(scenario.aggregation, scenario.round.participants)
-    verifier = _Verifier(store, tables, aggregate)
+    server = ServerStep.of(scenario.aggregation.server_rate, scenario.aggregation.server_momentum)
+    verifier = _Verifier(store, tables, aggregate, server)
     for audited in audit(directory.ledger):
         verifier.take(audited)
     last = verifier.last
@@ -106,9 +107,13 @@ def _check_scenario(directory: RunDirectory, last: AuditedRound) -> None:
 class _Verifier:
     """The fold over audited rounds."""
 
-    def __init__(self, store: ModelStore, tables: "_Tables | None", aggregate: Aggregator) -> None:
+    def __init__(
+        self, store: ModelStore, tables: "_Tables | None", aggregate: Aggregator, server: ServerStep
+    ) -> None:
         self._store = store
         self._aggregate = aggregate
+        self._server = server
+        self._former: Digest | None = None
         self._tables = tables
         self._known = _Digests()
         self.last: AuditedRound | None = None
@@ -127,6 +132,8 @@ class _Verifier:
             if len(self._store.get(update.digest)) != len(model):
                 raise VerificationError(f"round {audited.round}: an update of another length than the model")
         self._check_merge(audited)
+        if audited.round:
+            self._former = audited.model_before
         if self._tables is not None and audited.round:
             with _damage_named("updates.parquet or edge_servers.parquet"):
                 self._tables.check(audited)
@@ -156,7 +163,9 @@ class _Verifier:
         updates = np.stack([self._store.get(update.digest) for update in merged])
         weights = np.array([update.weight for update in merged], dtype=np.int64)
         before = self._store.get(audited.model_before)
-        expected = self._store.digest(merge(before, updates, weights, self._aggregate))
+        former = None if self._former is None else self._store.get(self._former)
+        merged_model = merge(before, updates, weights, self._aggregate, former, self._server)
+        expected = self._store.digest(merged_model)
         if expected != audited.model:
             raise VerificationError(
                 f"round {audited.round}: the recorded updates make model {expected.hex()}, "

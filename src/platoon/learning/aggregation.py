@@ -6,6 +6,7 @@ addition does not care for order.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -64,10 +65,45 @@ def weighted_mean(updates: FixedPoint, weights: Ints) -> FixedPoint:
     return (total >> WEIGHT_BITS).astype(np.int32)
 
 
-def merge(
-    model: FixedPoint, updates: FixedPoint, weights: Ints, aggregate: Aggregator = weighted_mean
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStep:
+    """How the edge servers take a merged step: w' = w + rate step + momentum (w - former), FedAvgM (Hsu et al. 2019).
+
+    Its memory is the model of the round before, which is on the ledger: every edge server has it, and so has a run
+    that resumes and whoever verifies. A round that merged nothing ends the momentum.
+    """
+
+    rate: int = WEIGHT_TOTAL
+    """In units of 2^-20."""
+    momentum: int = 0
+    """In units of 2^-20."""
+
+    @classmethod
+    def of(cls, rate: float, momentum: float) -> "ServerStep":
+        """From a scenario's numbers, rounded to nearest."""
+        return cls(rate=round(rate * WEIGHT_TOTAL), momentum=round(momentum * WEIGHT_TOTAL))
+
+    def take(self, step: FixedPoint, model: FixedPoint, former: FixedPoint) -> Ints:
+        """What is added to the model (D,), rounded towards minus infinity."""
+        if self.rate == WEIGHT_TOTAL and self.momentum == 0:
+            return step.astype(np.int64)
+        wide = self.rate * step.astype(np.int64)
+        wide += self.momentum * (model.astype(np.int64) - former)
+        taken: Ints = wide >> WEIGHT_BITS
+        return taken
+
+
+def merge(  # noqa: PLR0917
+    model: FixedPoint,
+    updates: FixedPoint,
+    weights: Ints,
+    aggregate: Aggregator = weighted_mean,
+    former: FixedPoint | None = None,
+    server: ServerStep | None = None,
 ) -> FixedPoint:
     """The next model (D,): the aggregate of the updates (K, D) added to ``model`` (D,), clipped to +-64.
+
+    ``former`` (D,) is the model of the round before, None in the first; ``server`` says how the step is taken.
 
     Raises:
         ValueError: as the aggregator; or the model's length differs from the updates'.
@@ -75,5 +111,6 @@ def merge(
     step = aggregate(updates, weights)
     if step.shape != model.shape:
         raise ValueError(f"a model {model.shape} cannot take a step {step.shape}")
-    merged: FixedPoint = np.clip(model.astype(np.int64) + step, -LIMIT, LIMIT).astype(np.int32)
+    taken = (server or ServerStep()).take(step, model, model if former is None else former)
+    merged: FixedPoint = np.clip(model.astype(np.int64) + taken, -LIMIT, LIMIT).astype(np.int32)
     return merged

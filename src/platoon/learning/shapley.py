@@ -1,8 +1,8 @@
 """Shapley values: what each of K players adds to what they reach together (Shapley 1953).
 
 Exact over all 2^K coalitions where K is small; above, the mean of marginal contributions along random orders, each
-taken with its reverse (antithetic pairs; Mitchell et al. 2022), which keeps efficiency exactly: the values add up to
-the utility of all less that of none.
+taken with its reverse (antithetic pairs; Mitchell et al. 2022), which keeps efficiency exactly: the values add up
+to the utility of all less that of none.
 """
 
 from collections.abc import Callable

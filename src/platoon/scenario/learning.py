@@ -149,6 +149,18 @@ class Aggregation(Section):
     tau: Positive | None = Field(
         None, description="radius of centred_clipping, parameter units; None: the median distance, every time"
     )
+    server_rate: float = Field(
+        1.0,
+        gt=0,
+        le=10,
+        description="factor of the merged step (Reddi 2021: server learning rate); 1: as in eq. 3",
+    )
+    server_momentum: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the model's last step that goes on (Hsu 2019: FedAvgM); 0: none",
+    )
     iterations: int = Field(
         16, ge=1, le=1000, description="of geometric_median and centred_clipping (ByzFL: 3 and 1)"
     )

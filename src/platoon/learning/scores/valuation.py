@@ -34,7 +34,9 @@ def validation_loss(cohort: Cohort) -> Scores:
 
 def fltrust(cohort: Cohort) -> Scores:
     """ReLU of the cosine between an update and the edge server's own, trained on its probes from the same model
-    (Cao et al. 2021); in [0, 1]. The paper's trust score is also the weight in its mean, and it scales all updates to the
+    (Cao et al. 2021); in [0, 1].
+
+    The paper's trust score is also the weight in its mean, and it scales all updates to the
     server's length: here the contract's reputation weighs them, and ``aggregation.pre = "clipping"`` shortens them.
     """
     truth, weights = np.eye(cohort.model.classes)[cohort.probe_labels], cohort.weights
