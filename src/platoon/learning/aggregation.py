@@ -67,7 +67,7 @@ def weighted_mean(updates: FixedPoint, weights: Ints) -> FixedPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStep:
-    """How the edge servers take a merged step: w' = w + rate step + momentum (w - former), FedAvgM (Hsu et al. 2019).
+    """How edge servers take a merged step, FedAvgM (Hsu et al. 2019): w' = w + rate step + momentum (w - former).
 
     Its memory is the model of the round before, which is on the ledger: every edge server has it, and so has a run
     that resumes and whoever verifies. A round that merged nothing ends the momentum.
