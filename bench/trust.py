@@ -12,12 +12,12 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.rows import OUT
+from platoon.drivers.run_directory import write_atomically
 from platoon.experiments.centralised import train_centrally
 from platoon.experiments.grid import Grid, find_failures, load_grid, play_grid
 from platoon.experiments.grid.plan import Cell
@@ -25,6 +25,7 @@ from platoon.scenario import malicious_count
 
 GRIDS = Path(__file__).parent / "grids"
 CELLS = OUT / "trust_cells.json"
+RUNS = Path(__file__).parents[1] / "runs" / "bench-trust"
 MEASURES = (
     "auc",
     "auc_second_half",
@@ -53,29 +54,32 @@ def main() -> None:
 
 
 def play(grids: Sequence[Grid]) -> dict[str, Any]:
-    """The results of all cells by digest; those that are kept are not played again."""
-    kept = json.loads(CELLS.read_text(encoding="utf-8")) if CELLS.is_file() else {}
+    """The results of all cells by digest; those that are kept are not played again. What an interrupted call, or
+    one with a cell that failed, has played waits in ``RUNS``; it is kept cell by cell."""
+    kept: dict[str, Any] = json.loads(CELLS.read_text(encoding="utf-8")) if CELLS.is_file() else {}
     results: dict[str, Any] = {}
+    failures: list[str] = []
     for grid in grids:
-        with tempfile.TemporaryDirectory() as folder:
-            cells = Path(folder) / "cells"
-            cells.mkdir()
-            for cell in grid.cells:
-                if cell.digest in kept:
-                    (cells / f"{cell.digest}.json").write_text(
-                        json.dumps(kept[cell.digest]), encoding="utf-8"
-                    )
-            played = play_grid(grid, Path(folder), at_once=os.cpu_count() or 1, told=tell)
-            if failures := find_failures(grid, played):
-                sys.exit("\n".join(failures))
-        results |= {digest: compact(result) for digest, result in played.items()}
-        CELLS.write_text(
-            "{\n"
-            + ",\n".join(f'"{digest}": {json.dumps(results[digest])}' for digest in sorted(results))
-            + "\n}\n",
-            encoding="utf-8",
-        )
+        cells = RUNS / grid.name / "cells"
+        cells.mkdir(parents=True, exist_ok=True)
+        known = kept | results
+        for cell in grid.cells:
+            if cell.digest in known:
+                write_atomically(cells / f"{cell.digest}.json", json.dumps(known[cell.digest]))
+        played = play_grid(grid, RUNS / grid.name, at_once=os.cpu_count() or 1, told=tell)
+        failures += find_failures(grid, played)
+        results |= {digest: compact(found) for digest, found in played.items() if "error" not in found}
+        keep_cells(kept | results)
+    if failures:
+        sys.exit("\n".join(failures))
+    keep_cells(results)  # cells of no grid any more are dropped
     return results
+
+
+def keep_cells(results: dict[str, Any]) -> None:
+    """A line a cell, in the order of digests."""
+    lines = [f'"{digest}": {json.dumps(results[digest])}' for digest in sorted(results)]
+    write_atomically(CELLS, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def tell(done: int, total: int, last: str) -> None:

@@ -127,7 +127,7 @@ def grid(  # noqa: PLR0917
         if failures:
             raise SystemExit(options.CHECK_FAILED)
 
-    options.guarded(command)
+    options.guarded(command, "finished cells are kept, the same command goes on")
 
 
 @app.command()

@@ -47,7 +47,10 @@ def stop(code: int, message: str) -> NoReturn:
     raise SystemExit(code)
 
 
-def guarded(command: Callable[[], None]) -> None:
+def guarded(
+    command: Callable[[], None],
+    interrupted: str = "every round that was shown is saved, `platoon resume DIR` goes on",
+) -> None:
     """Run a command; the mistakes of users and failed checks become one line and an exit code."""
     try:
         command()
@@ -56,6 +59,6 @@ def guarded(command: Callable[[], None]) -> None:
     except (VerificationError, HaltedError, WorkerError) as error:
         stop(CHECK_FAILED, str(error))
     except KeyboardInterrupt:
-        stop(INTERRUPTED, "interrupted; every round that was shown is saved, `platoon resume DIR` goes on")
+        stop(INTERRUPTED, f"interrupted; {interrupted}")
     except BrokenPipeError:
         raise SystemExit(DONE) from None

@@ -18,10 +18,10 @@ from platoon.fleet import find_authors, is_on
 from platoon.learning.aggregation import dequantise, quantise
 from platoon.learning.attacks.rules import CopyRule, UpdateRule
 from platoon.learning.attacks.updates import Judge, Scene, copy_with_noise
-from platoon.learning.scores import resolve_score
+from platoon.learning.scores import STUDY_SCORES, resolve_score
 from platoon.nouns import FixedPoint, Floats, Ints, Weights
 from platoon.rng import stream
-from platoon.scenario import Scenario
+from platoon.scenario import Scenario, Trust
 
 
 class Attackers:
@@ -74,7 +74,13 @@ class Attackers:
         trained = self._pool.train(round_number, model, [author for author in authors if not idle[author]])
         nothing = np.zeros_like(model)
         resting = [
-            TrainedUpdate(vehicle=author, update=nothing, samples=int(self._samples[author]), cpu_seconds=0.0)
+            TrainedUpdate(
+                vehicle=author,
+                update=nothing,
+                samples=int(self._samples[author]),
+                cpu_seconds=0.0,
+                poisoned=True,
+            )
             for author in authors
             if idle[author]
         ]
@@ -103,12 +109,16 @@ class Attackers:
             scene = Scene(own=own, seen=seen, step=step, strength=attack.strength, judge=judge)
             rng = stream(self._scenario.seed, "craft", attack.number, round_number)
             for author, update in zip(rows, _carry_out(attack, scene, rng), strict=True):
-                sent[author] = replace(sent[author], update=quantise(update), poisoned=True)
-        return sent
+                sent[author] = replace(sent[author], update=quantise(update))
+        return {author: _mark(update, clean[author]) for author, update in sent.items()}
 
     def _make_judge(self, model: FixedPoint, former: FixedPoint, seen: Weights) -> Judge:
         """The scenario's score among the updates seen, on samples of the attackers' own, over its threshold."""
         trust = self._scenario.trust
+        if (
+            trust.score in STUDY_SCORES
+        ):  # nobody passes it: they aim at what a deployment would have in its place
+            trust = Trust()
         rule = resolve_score(trust.score)
         threshold = rule.threshold if trust.threshold is None else trust.threshold
 
@@ -138,6 +148,14 @@ class Attackers:
             content = quantise(copy_with_noise(dequantise(content), strength, rng))
         spent = update.cpu_seconds if first else 0.0
         return replace(update, vehicle=vehicle, update=content, cpu_seconds=spent, poisoned=poisoned)
+
+
+def _mark(sent: TrainedUpdate, clean: TrainedUpdate) -> TrainedUpdate:
+    """What is sent, poisoned where it is not what was trained: attackers that wait send that. Compared as floats,
+    as they were attacked, since quantised updates may hold more digits."""
+    if np.array_equal(dequantise(sent.update), dequantise(clean.update)):
+        return sent
+    return replace(sent, poisoned=True)
 
 
 def _stack(updates: dict[int, TrainedUpdate], authors: Sequence[int]) -> Weights:

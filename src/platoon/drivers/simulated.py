@@ -134,7 +134,6 @@ class SimulatedCarrier:
     def _begin_round(self) -> None:
         self._efforts: dict[VehicleId, Effort] = {}
         self._poisoned: set[VehicleId] = set()
-        self._poisoned_digests: set[Digest] = set()
         self._chain_time = 0
         self._aggregation_time = 0
         self._distributed = False
@@ -306,8 +305,6 @@ class SimulatedCarrier:
             parts.meter.report("train", update.cpu_seconds)
             with parts.meter.measure("ledger"):
                 digest = parts.store.put(update.update)
-            if update.poisoned:
-                self._poisoned_digests.add(digest)
             with parts.meter.measure("world"):
                 parts.world.start_training(VehicleId(update.vehicle), update.samples, parts.bits, now)
             done.append(Done(actor=a.actor, answer=Trained(digest=digest, samples=update.samples), at=now))
@@ -320,7 +317,7 @@ class SimulatedCarrier:
         updates = np.stack([parts.store.get(digest) for digest in effects[0].updates])
         servers = [effect.edge_server for effect in effects]
         if parts.score == ORACLE:
-            known = [digest not in self._poisoned_digests for digest in effects[0].updates]
+            known = [vehicle not in self._poisoned for vehicle in effects[0].vehicles]
             told = Scores(values=np.array(known, dtype=np.float64), evidence=1.0)
             judged = [(told, 0.0)] * len(asked)
             return self._give_scores(asked, judged, now)

@@ -279,6 +279,8 @@ class Score:
     round: int
     edge_server: EdgeServerId
     model: Digest
+    vehicles: tuple[VehicleId, ...]
+    """Whose updates they are: two may have the same bytes."""
     updates: tuple[Digest, ...]
     samples: tuple[int, ...]
     """Sizes of the local data sets."""

@@ -272,6 +272,7 @@ def _score(
         round=request.round,
         edge_server=me,
         model=base,
+        vehicles=tuple(update.vehicle for update in updates),
         updates=tuple(update.digest for update in updates),
         samples=tuple(update.samples for update in updates),
     )

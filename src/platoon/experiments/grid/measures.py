@@ -12,6 +12,12 @@ from platoon.nouns import Bools, Floats
 
 LAST: Final = 10
 """Rounds at the end whose accuracies are averaged: single rounds jump."""
+COLUMNS: Final[dict[str, Any]] = {
+    "round": np.int64,
+    "vehicle": np.int64,
+    "honest": np.bool_,
+    "poisoned": np.bool_,
+}
 APART: Final = 0.1
 """Distance of the mean reputations from which on honest vehicles and attackers are told apart."""
 
@@ -20,7 +26,8 @@ def measure_run(directory: RunDirectory) -> dict[str, Any]:
     """The measures of a finished run."""
     summary, updates = directory.read_json("summary.json"), directory.read_columns("updates")
     rho_min, rounds = directory.scenario.trust.rho_min, summary["rounds"]
-    table = {key: np.array(updates[key]) for key in ("round", "vehicle", "honest", "poisoned")}
+    vehicles, rows = directory.read_columns("vehicles"), directory.read_columns("rounds")
+    table = {key: np.array(updates[key], dtype=kind) for key, kind in COLUMNS.items()}
     scores = np.array([np.nan if score is None else score for score in updates["score"]], dtype=np.float64)
     judged, late = np.isfinite(scores), table["round"] > rounds / 2
     after = np.array(updates["reputation_after"], dtype=np.float64)
@@ -32,17 +39,15 @@ def measure_run(directory: RunDirectory) -> dict[str, Any]:
         "malicious_weight_second_half": _mean(summary["malicious_weight"][rounds // 2 :]),
         "poisoned_weight_second_half": _mean(summary["poisoned_weight"][rounds // 2 :]),
         "poisoned_weight": _mean(summary["poisoned_weight"]),
-        "honest_below_threshold": _share_below(table, after, judged & table["honest"], rho_min),
-        "malicious_below_threshold": _share_below(table, after, judged & ~table["honest"], rho_min),
+        "honest_below_threshold": _share_below(vehicles, rho_min, honest=True),
+        "malicious_below_threshold": _share_below(vehicles, rho_min, honest=False),
         "false_accusations": _false_accusations(updates, table["poisoned"]),
         "backdoor_success": summary["backdoor_success"],
         "reputation_auc": summary["reputation"]["auc"],
         "rounds_to_separation": _rounds_to_separation(table, after, judged, rounds),
         "updates_to_exclusion": _updates_to_exclusion(table, after, judged, rho_min),
         "simulated_seconds": summary["simulated_seconds"],
-        "seconds": [
-            seconds - updates_begin(directory) for seconds in directory.read_columns("rounds")["ended_s"]
-        ],
+        "seconds": [ended - rows["started_s"][0] for ended in rows["ended_s"]],
         "named_edge_servers": summary["edge_servers"]["named"],
         "cpu_seconds": summary["cpu_seconds"],
         "ended": summary["ended"],
@@ -50,12 +55,6 @@ def measure_run(directory: RunDirectory) -> dict[str, Any]:
         "model_digest": summary["model_digest"],
         "head": summary["ledger"]["head"],
     }
-
-
-def updates_begin(directory: RunDirectory) -> float:
-    """Simulated second at which round 1 began."""
-    begun = directory.read_columns("rounds")["started_s"]
-    return float(begun[0]) if begun else 0.0
 
 
 def _auc(scores: Floats, poisoned: Bools, rows: Bools) -> float | None:
@@ -73,9 +72,11 @@ def _last_by_vehicle(table: Mapping[str, Any], after: Floats, rows: Bools) -> Fl
     return np.array(list(last.values()))
 
 
-def _share_below(table: Mapping[str, Any], after: Floats, rows: Bools, rho_min: float) -> float | None:
-    final = _last_by_vehicle(table, after, rows)
-    return float((final < rho_min).mean()) if len(final) else None
+def _share_below(vehicles: Mapping[str, Sequence[Any]], rho_min: float, *, honest: bool) -> float | None:
+    """Of the judged vehicles of one kind, as the run left them: penalties outside a round's updates included."""
+    columns = (vehicles[key] for key in ("reputation", "honest", "judged"))
+    final = [rho for rho, kind, judged in zip(*columns, strict=True) if kind == honest and judged]
+    return statistics.fmean(rho < rho_min for rho in final) if final else None
 
 
 def _false_accusations(updates: Mapping[str, Sequence[Any]], poisoned: Bools) -> float | None:

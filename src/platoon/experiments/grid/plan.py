@@ -9,6 +9,7 @@ dotted keys in it.
 
 import hashlib
 import itertools
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +42,10 @@ class Cell:
         """Hex SHA-256 of all that the result depends on: the scenario but for its name, its list of methods and the
         number of workers, and the version, contracts and format that play it."""
         plain = self.scenario.model_copy(update={"name": "cell", "workers": 1, "compare": ()})
-        text = f"{__version__}\n{compute_set_digest().hex()}\n{FORMAT}\n{plain.to_toml()}"
+        values = json.dumps(
+            plain.model_dump(mode="json"), sort_keys=True
+        )  # not what is said of the keys beside
+        text = f"{__version__}\n{compute_set_digest().hex()}\n{FORMAT}\n{values}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -102,6 +106,8 @@ def split_axes(table: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], di
     bundles = dict(table).pop("axis", {})
     fixed: dict[str, Any] = {}
     axes: dict[str, Levels] = {}
+    if not isinstance(bundles, dict):
+        raise UserError(f"{path}: axis = {bundles!r}: allowed are tables [axis.NAME.LEVEL] of scenario keys")
     for name, levels in bundles.items():
         if (
             not isinstance(levels, dict)

@@ -9,13 +9,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from platoon.drivers.run_directory import write_atomically
+from platoon.drivers.locks import scratch_folder
+from platoon.drivers.run_directory import RunDirectory, write_atomically
 from platoon.errors import UserError
 from platoon.experiments.grid.plan import Cell, Grid, describe
 
@@ -31,27 +31,25 @@ def play_grid(
     """Play what is missing; the result of every cell by its digest.
 
     Raises:
-        UserError: ``out`` is in use by something else.
+        UserError: ``out`` holds something else, another process works in it, or a result in it is damaged.
     """
     cells = out / "cells"
     if out.exists() and not cells.is_dir() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty and holds no grid; allowed: a new folder, or that of a grid")
     cells.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "grid.toml", grid.text)
-    results = read_results(grid, cells)
-    missing = [cell for cell in grid.cells if "error" in results.get(cell.digest, {"error": ""})]
-    _play(missing, cells, out / "runs" if keep else None, at_once, len(grid.cells), told)
-    return read_results(grid, cells)
+    with RunDirectory(out).hold():
+        write_atomically(out / "grid.toml", grid.text)
+        results = read_results(grid, cells)
+        missing = [cell for cell in grid.cells if "error" in results.get(cell.digest, {"error": ""})]
+        _play(missing, cells, out / "runs" if keep else None, at_once, len(grid.cells), told)
+        return read_results(grid, cells)
 
 
 def read_results(grid: Grid, cells: Path) -> dict[str, Result]:
-    """What is there of a grid's cells, by digest."""
-    paths = {cell.digest: cells / f"{cell.digest}.json" for cell in grid.cells}
-    return {
-        digest: json.loads(path.read_text(encoding="utf-8"))
-        for digest, path in paths.items()
-        if path.is_file()
-    }
+    """What is there of a grid's cells, by digest; raises ``UserError`` where a file is damaged."""
+    folder = RunDirectory(cells)
+    names = {cell.digest: f"{cell.digest}.json" for cell in grid.cells}
+    return {digest: folder.read_json(name) for digest, name in names.items() if (cells / name).is_file()}
 
 
 def find_failures(grid: Grid, results: Mapping[str, Result]) -> list[str]:
@@ -68,15 +66,15 @@ def _play(  # noqa: PLR0917
 ) -> None:
     waiting, done = list(missing), total - len(missing)
     playing: dict[subprocess.Popen[bytes], Cell] = {}
-    with tempfile.TemporaryDirectory(prefix="platoon-grid-") as scratch:
+    with scratch_folder() as scratch:
         try:
             while waiting or playing:
                 while waiting and len(playing) < at_once:
                     cell = waiting.pop(0)
-                    playing[_start(cell, Path(scratch), cells, runs)] = cell
+                    playing[_start(cell, scratch, cells, runs)] = cell
                 for process in [process for process in playing if process.poll() is not None]:
                     cell = playing.pop(process)
-                    _require_result(cell, process, cells, Path(scratch))
+                    _require_result(cell, process, cells, scratch)
                     done += 1
                     told(done, total, describe(cell.levels))
                 time.sleep(0.05)
