@@ -49,7 +49,7 @@ def main() -> None:
     for row in rows:
         row["oracle_accuracy"] = find(rows, row, "oracle")
         row["fedavg_accuracy"] = find(rows, row, "fedavg")
-        print(line(row))
+    print(write_tables(rows))
     (OUT / "trust.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
@@ -165,7 +165,9 @@ _REFERENCES: dict[str, float] = {}
 def reference(cell: Cell) -> float:
     """Best accuracy of centralised training on the cell's data."""
     scenario = cell.scenario
-    key = "\n".join(str(part) for part in (scenario.seed, scenario.task, scenario.partition))
+    key = f"{scenario.fleet.vehicles}\n" + "\n".join(
+        str(part) for part in (scenario.seed, scenario.task, scenario.partition, scenario.round)
+    )
     if key not in _REFERENCES:
         _REFERENCES[key] = max(train_centrally(scenario))
     return _REFERENCES[key]
@@ -181,8 +183,59 @@ def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> fl
     return found[0] if found else None
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row for people."""
-    shown = ("accuracy", "oracle_accuracy", "fedavg_accuracy", *MEASURES[:7])
-    values = " ".join("    -" if row.get(name) is None else f"{row[name]:5.3f}" for name in shown)
-    return f"{row['attack']:18} {row['share']:.1f} {row['method']:7} {row['faulty_edge_servers']:9} {values}"
+def write_tables(rows: Sequence[dict[str, Any]]) -> str:
+    """The tables of docs/trust.md, in Markdown: each share of attackers, what trust costs, faulty edge servers."""
+    head = "| attack | accuracy | oracle | FedAvg | AUC | AUC, 2nd half | false weight | honest below | rejected |"
+    parts = []
+    for share in sorted({row["share"] for row in rows}):
+        judged = [
+            r
+            for r in rows
+            if r["share"] == share and r["method"] == "dtb-fl" and not r["faulty_edge_servers"]
+        ]
+        if judged:
+            lines = "\n".join(_attack_line(row) for row in judged)
+            parts.append(f"{share:.0%} attackers\n\n{head}\n|{'---|' * 9}\n{lines}")
+    costs = [row for row in rows if row["attack"] in ("none", "any")]
+    parts.append("\n".join(_cost_line(row) for row in costs))
+    parts += [
+        f"| one edge server, {row['faulty_edge_servers'].split()[1]} | {_with_spread(row, 'accuracy')} | "
+        f"{_number(row['auc'])} | {_number(row['poisoned_weight_second_half'])} | {row['named_edge_servers']} |"
+        for row in rows
+        if row["faulty_edge_servers"]
+    ]
+    return "\n\n".join(parts)
+
+
+def _attack_line(row: dict[str, Any]) -> str:
+    backdoor = row["backdoor_success"]
+    name = row["attack"] if backdoor is None else f"{row['attack']}, works in {backdoor:.3f}"
+    cells = [
+        name,
+        _with_spread(row, "accuracy"),
+        _number(row["oracle_accuracy"]),
+        _number(row["fedavg_accuracy"]),
+    ]
+    cells += [_number(row[key]) for key in ("auc", "auc_second_half")]
+    cells += [_with_spread(row, "poisoned_weight_second_half"), _with_spread(row, "honest_below_threshold")]
+    return f"| {' | '.join([*cells, _number(row['false_accusations'])])} |"
+
+
+def _cost_line(row: dict[str, Any]) -> str:
+    shares = " | ".join(
+        f"{_number(row[f'rounds_to_{share:g}'], 1)} / {_number(row[f'seconds_to_{share:g}'], 0)}"
+        for share in SHARES
+    )
+    method = f"{row['method']}, {row['share']:.0%} attackers"
+    accuracy = f"{_with_spread(row, 'accuracy')} | {row['accuracy'] / row['centralised_accuracy']:.3f}"
+    return f"| {method} | {accuracy} | {shares} | {_number(row['judge_over_train'])} |"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _with_spread(row: dict[str, Any], name: str) -> str:
+    if row[name] is None:
+        return "-"
+    return f"{row[name]:.3f} +- {row[f'{name}_spread']:.3f}"
