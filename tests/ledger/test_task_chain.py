@@ -186,6 +186,7 @@ def test_rules_of_a_scenario_are_integers(town):
     scenario = Scenario()
     rules = compute_rules(scenario, judged=True, weights=WeightRule.TRUST, threshold=0.3)
     assert rules == Rules(
+        rule=Rule.EVIDENCE,
         pool=10_000_000,
         base=200_000,
         bonus=5_000_000,

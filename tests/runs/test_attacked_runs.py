@@ -64,7 +64,7 @@ def test_an_attack_that_has_not_begun_changes_nothing(scenario: Scenario, tmp_pa
             scenario,
             tmp_path / f"{start}",
             attack="none",
-            attacks=[{"name": "adaptive", "start_round": start}],
+            attacks=[{"name": "sign_flip", "start_round": start}],
         )
         for start in (3, 99)
     )

@@ -10,8 +10,7 @@ from platoon import Scenario, run
 from platoon.cli.main import app
 from platoon.drivers.worker import judge_by
 from platoon.errors import UserError
-from platoon.learning import scores
-from platoon.learning.scores import Cohort, ScoreRule
+from platoon.learning.scores import Cohort, ScoreRule, registry
 from platoon.nouns import Scores
 from platoon.twin import selectors
 from platoon.twin.selectors import utility
@@ -88,7 +87,7 @@ COHORT = Cohort(
 )
 def test_invalid_scores_of_a_plug_in_are_named(monkeypatch, score, words):
     rule = ScoreRule(score=score, threshold=0.5)
-    install(monkeypatch, scores, "platoon.scores", Point("theirs", rule))
+    install(monkeypatch, registry, "platoon.scores", Point("theirs", rule))
     with pytest.raises(UserError) as raised:
         judge_by("theirs", COHORT)
     assert str(raised.value).startswith("trust.score = 'theirs': ")
