@@ -61,7 +61,7 @@ def test_combined_attacks_play_twice_alike_and_verify(
 def test_an_attack_that_has_not_begun_changes_nothing(scenario: Scenario, tmp_path: Path) -> None:
     late, never = (
         play(
-            scenario,
+            scenario.model_copy(update={"method": "fedavg"}),  # which merges whatever comes
             tmp_path / f"{start}",
             attack="none",
             attacks=[{"name": "sign_flip", "start_round": start}],
