@@ -156,10 +156,10 @@ def test_a_cell_that_cannot_be_played_is_named_and_the_others_go_on(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(
         f'scenario = "{base}"\n[task]\nmodel = "mlp"\nrounds = 1\ntest_samples = 100\n[fleet]\nvehicles = 20\n'
-        '[partition]\nsamples = 60\n[roads]\nengine = "walker"\n[round]\nlearning_rate = [0.02, 10.0]\n'
+        '[partition]\nsamples = 60\n[roads]\nengine = "walker"\n[radio]\nservice_radius_m = [1000.0, 0.5]\n'
     )
     grid = load_grid(path)
     failures = find_failures(grid, play_grid(grid, tmp_path / "out", at_once=2))
     assert len(failures) == 1
-    assert "round.learning_rate 10" in failures[0]
-    assert "diverged" in failures[0]
+    assert "radio.service_radius_m 0.5" in failures[0]
+    assert "no vehicle in coverage" in failures[0]
