@@ -115,9 +115,8 @@ class Attackers:
     def _make_judge(self, model: FixedPoint, former: FixedPoint, seen: Weights) -> Judge:
         """The scenario's score among the updates seen, on samples of the attackers' own, over its threshold."""
         trust = self._scenario.trust
-        if (
-            trust.score in STUDY_SCORES
-        ):  # nobody passes it: they aim at what a deployment would have in its place
+        if trust.score in STUDY_SCORES:
+            # nobody passes it: they aim at what a deployment would have in its place
             trust = Trust()
         rule = resolve_score(trust.score)
         threshold = rule.threshold if trust.threshold is None else trust.threshold

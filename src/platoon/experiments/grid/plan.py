@@ -42,9 +42,7 @@ class Cell:
         """Hex SHA-256 of all that the result depends on: the scenario but for its name, its list of methods and the
         number of workers, and the version, contracts and format that play it."""
         plain = self.scenario.model_copy(update={"name": "cell", "workers": 1, "compare": ()})
-        values = json.dumps(
-            plain.model_dump(mode="json"), sort_keys=True
-        )  # not what is said of the keys beside
+        values = json.dumps(plain.model_dump(mode="json"), sort_keys=True)
         text = f"{__version__}\n{compute_set_digest().hex()}\n{FORMAT}\n{values}"
         return hashlib.sha256(text.encode()).hexdigest()
 
