@@ -147,3 +147,15 @@ def test_momentum_keeps_the_model_within_its_bounds():
         server=ServerStep.of(10.0, 0.9),
     )
     assert far.tolist() == [LIMIT] * 3
+
+
+@given(st.integers(1, 10**6), st.floats(0.0, 0.95))
+def test_momentum_dies_out_alike_in_both_directions(push, momentum):
+    """One push either way, then steps of zero: mirror images, and at rest in the end."""
+    server, mean = ServerStep.of(1.0, momentum), np.array([WEIGHT_TOTAL])
+    model, former = np.array([push, -push], dtype=np.int32), np.zeros(2, dtype=np.int32)
+    nothing = np.zeros((1, 2), dtype=np.int32)
+    for _ in range(600):
+        model, former = merge(model, nothing, mean, former=former, server=server), model
+        assert model[0] == -model[1]
+    assert np.array_equal(model, former)

@@ -342,7 +342,7 @@ class SimulatedCarrier:
         once: in a deployment each has its own machine."""
         effect = asked.effect
         assert isinstance(effect, Aggregate)
-        key = (effect.model, effect.updates, effect.weights)
+        key = (effect.model, self._former, effect.updates, effect.weights)
         with self._parts.meter.measure("other"):
             if key not in self._merged:
                 store = self._parts.store

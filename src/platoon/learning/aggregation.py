@@ -84,12 +84,13 @@ class ServerStep:
         return cls(rate=round(rate * WEIGHT_TOTAL), momentum=round(momentum * WEIGHT_TOTAL))
 
     def take(self, step: FixedPoint, model: FixedPoint, former: FixedPoint) -> Ints:
-        """What is added to the model (D,), rounded towards minus infinity."""
+        """What is added to the model (D,): the step's part rounded towards minus infinity, the momentum's towards
+        zero, so that it dies out alike in both directions."""
         if self.rate == WEIGHT_TOTAL and self.momentum == 0:
             return step.astype(np.int64)
-        wide = self.rate * step.astype(np.int64)
-        wide += self.momentum * (model.astype(np.int64) - former)
-        taken: Ints = wide >> WEIGHT_BITS
+        last = model.astype(np.int64) - former
+        kept = np.sign(last) * (self.momentum * np.abs(last) >> WEIGHT_BITS)
+        taken: Ints = (self.rate * step.astype(np.int64) >> WEIGHT_BITS) + kept
         return taken
 
 
