@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platoon.learning.laws import CLASSES, make_cohort
+from platoon.learning.laws import CLASSES, LinearModel, make_cohort
 from platoon.learning.scores import SCORES, ScoreRule, combine, fltrust, shapley, validation_loss
 from platoon.learning.shapley import MOST_EXACT, shapley_values
 from platoon.nouns import Scores
@@ -111,6 +111,36 @@ def test_shapley_above_twelve_updates_keeps_the_laws():
     assert shapley(shuffled).values == pytest.approx(values[order])
 
 
+@pytest.mark.parametrize("trial", range(5))
+def test_equal_updates_are_worth_the_same_even_where_orders_are_drawn(trial):
+    cohort = make_cohort(MOST_EXACT + 2, trial)
+    updates = cohort.updates.copy()
+    updates[1:5] = updates[0]
+    values = shapley(replace(cohort, updates=updates)).values
+    assert values[:5] == pytest.approx([values[0]] * 5, abs=1e-12)
+
+
+class Overflowing(LinearModel):
+    """Whose logits are not finite once a weight is huge, as a float32 network's."""
+
+    def logits(self, candidates, images):
+        logits = super().logits(candidates, images)
+        logits[np.abs(candidates).max(axis=1) > 1e18] = np.nan
+        return logits
+
+
+@pytest.mark.parametrize("count", [3, MOST_EXACT + 2])
+def test_one_update_that_overflows_does_not_condemn_the_others(count):
+    cohort = replace(helpful_and_harmful(), model=Overflowing())
+    helpful = (
+        np.tile(cohort.updates[:1], (count, 1)) * np.linspace(0.5, 1.0, count, dtype=np.float32)[:, None]
+    )
+    helpful[0] = np.float32(1e30)
+    values = shapley(replace(cohort, updates=helpful, samples=np.full(count, 50))).values
+    assert values[0] == -1.0
+    assert (values[1:] > 0.0).all()
+
+
 def test_a_combination_is_the_weighted_mean_above_the_thresholds():
     one = ScoreRule(score=lambda c: Scores(values=np.full(len(c.updates), 0.6), evidence=0.9), threshold=0.5)
     other = ScoreRule(
@@ -123,8 +153,8 @@ def test_a_combination_is_the_weighted_mean_above_the_thresholds():
     check_score(combine({SCORES["cosine"]: 1.0, SCORES["fltrust"]: 2.0}))
 
 
-@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [1.0, -1.0]])
+@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [1.0, -1.0], [float("nan"), 1.0], [float("inf"), 1.0]])
 def test_invalid_weights_of_a_combination_are_refused(weights):
     rules = (SCORES["cosine"], SCORES["fltrust"])
-    with pytest.raises(ValueError, match="not negative and not all zero"):
+    with pytest.raises(ValueError, match="finite, not negative and not all zero"):
         combine(dict(zip(rules, weights, strict=False)))

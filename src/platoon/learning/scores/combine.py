@@ -12,11 +12,13 @@ def combine(parts: Mapping[ScoreRule, float]) -> ScoreRule:
     """A rule from rules and their weights, for plug-ins; its threshold is 0, its evidence the least of theirs.
 
     Raises:
-        ValueError: no parts, or weights that are negative or all zero.
+        ValueError: no parts, or weights that are negative, not finite or all zero.
     """
     rules, weights = tuple(parts), np.array(list(parts.values()), dtype=np.float64)
-    if not len(weights) or (weights < 0).any() or not weights.any():
-        raise ValueError(f"weights {weights.tolist()}: allowed: some that are not negative and not all zero")
+    if not len(weights) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError(
+            f"weights {weights.tolist()}: allowed: some that are finite, not negative and not all zero"
+        )
     shares = weights / weights.sum()
 
     def score(cohort: Cohort) -> Scores:
