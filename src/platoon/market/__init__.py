@@ -1,0 +1,1 @@
+"""The exchange: auctions, menus, opinions, search. It sees numbers and digests only, never a weight."""

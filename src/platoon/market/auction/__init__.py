@@ -1,0 +1,1 @@
+"""Auctions of models: who gets which, and what it costs."""
