@@ -6,7 +6,8 @@ import pytest
 
 from platoon.contracts.build import NAMES, render_artefact
 from platoon.ledger.agreement_calls import AgreementCalls
-from platoon.ledger.contracts import CONTRACTS, ContractSet, compute_gas_limit, load_artefact
+from platoon.ledger.contract_kinds import TASK_CHAIN
+from platoon.ledger.contracts import CONTRACTS, ContractSet, load_artefact
 from platoon.ledger.evm import Machine
 from platoon.ledger.membership import Membership
 from platoon.ledger.model import write_committee, write_rules
@@ -324,7 +325,7 @@ def test_contracts_are_small_enough_to_deploy_anywhere(stress):
 
 def test_invalid_calls_that_need_more_gas_than_a_block_has():
     with pytest.raises(ValueError, match="send it in parts"):
-        compute_gas_limit("register", 1000)
+        TASK_CHAIN.compute_gas_limit("register", 1000)
 
 
 def test_addresses_follow_the_operator(stress):

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from platoon.contracts.build import FOLDER
-from platoon.ledger.contracts import _LINKS, CONTRACTS, ContractSet, load_artefact
-from platoon.ledger.engine import BOUND
+from platoon.ledger.contract_kinds import KINDS, MARKET, TASK_CHAIN, ContractKind
+from platoon.ledger.contracts import CONTRACTS, ContractSet, load_artefact
 from platoon.ledger.evm import Machine
 from platoon.records.encoding import compute_contract_address
 from platoon.records.signing import simulated_account
@@ -47,7 +47,7 @@ def test_contracts_call_only_contracts_of_their_set(name):
             )
         else:
             assert target.upper() == callee.upper(), f"{name} calls {callee} at {target}"
-            assert callee in _LINKS[name], f"{name} calls {callee}, which its deployment does not fix"
+            assert callee in TASK_CHAIN.links[name], f"{name} calls {callee}, which its deployment does not fix"
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
@@ -72,11 +72,11 @@ OPERATOR = simulated_account(1, "operator", 0)
 
 
 @pytest.mark.parametrize(
-    ("name", "position"), [(name, i) for name, links in _LINKS.items() for i in range(len(links))]
+    ("name", "position"), [(name, i) for name, links in TASK_CHAIN.links.items() for i in range(len(links))]
 )
 def test_invalid_deployment_linked_to_a_foreign_contract(name, position):
     contracts = ContractSet(OPERATOR.address)
-    links: list[Any] = [contracts.addresses[linked] for linked in _LINKS[name]]
+    links: list[Any] = [contracts.addresses[linked] for linked in TASK_CHAIN.links[name]]
     links[position] = simulated_account(1, "stranger", 0).address
     artefact = load_artefact(name)
     plain = {"uint256": 1, "int256": 1, "address": OPERATOR.address, "bytes32": b"\x01" * 32}

@@ -20,8 +20,14 @@ NAMES = (
     "Admission",
     "Plausibility",
     "Agreements",
+    "Catalogue",
+    "Opinions",
+    "Trades",
+    "Auctions",
+    "Menus",
+    "AffineMaximiser",
 )
-MODULES = ("clocks", "formulas", "medians", "seals", "sorting", "training_events")
+MODULES = ("affine_maximiser", "clocks", "formulas", "medians", "seals", "sorting", "training_events")
 """Sources that others import and that are not deployed by themselves."""
 
 

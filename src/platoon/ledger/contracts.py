@@ -1,8 +1,8 @@
-"""The contract set of a task chain: artefacts, addresses, calls, events, gas limits.
+"""The contract set of a chain: artefacts, addresses, calls, events, gas limits.
 
-A task chain is one set of contracts, deployed by the operator's first transactions in the order of
-``CONTRACTS``, so that the operator's address gives every other. The set's hash stands in every block: contracts are
-immutable, a new set means a new task chain, and records of an unknown set are refused.
+A chain is one set of contracts (``contract_kinds``), deployed by the operator's first transactions in a fixed order,
+so that the operator's address gives every other. The set's hash stands in every block: contracts are immutable, a new
+set means a new chain, and records of an unknown set are refused.
 """
 
 import json
@@ -12,63 +12,14 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
+from platoon.ledger.contract_kinds import DEPLOY_GAS, KINDS, TASK_CHAIN, ContractKind
 from platoon.nouns import Address, Digest
 from platoon.records.abi import Arguments, Decode, compile_codec, compute_selector, compute_topic
 from platoon.records.encoding import WORD, compute_contract_address, keccak
 from platoon.records.transactions import MAX_GAS, Call
 
-CONTRACTS = (
-    "Registry",
-    "Token",
-    "Escrow",
-    "Training",
-    "Checkpoint",
-    "Sealing",
-    "Stakes",
-    "Admission",
-    "Plausibility",
-    "Agreements",
-)
-"""In the order of deployment."""
-
-_LINKS = {
-    "Escrow": ("Registry", "Token"),
-    "Training": ("Registry", "Escrow", "Stakes", "Plausibility"),
-    "Checkpoint": ("Registry", "Training"),
-    "Sealing": ("Registry", "Token", "Checkpoint"),
-    "Stakes": ("Registry", "Token", "Escrow", "Training"),
-    "Admission": ("Registry", "Training"),
-    "Plausibility": ("Registry", "Training"),
-    "Agreements": ("Registry", "Token", "Escrow", "Sealing"),
-}
-"""The contracts that a constructor's first arguments must name."""
-_DEPLOY_GAS = 6_000_000
-_BASE_GAS = 400_000
-_ELEMENT_GAS = {
-    "record": (110_000, 0),
-    "score": (200_000, 0),
-    "register": (80_000, 0),
-    "transfer_many": (60_000, 0),
-    "rotate": (100_000, 0),
-    "admit_attested": (90_000, 0),
-    "report": (130_000, 0),
-}
-"""Gas per element of a call's longest array, and per square of their number (a score's words hold eight scores
-each, and the first closes the recording): above the most costly case that was measured
-(``tests/ledger/test_contracts.py``)."""
-_WHOLE_GAS = {
-    "judge": 25_000_000,
-    "settle": 16_000_000,
-    "admit_certified": 2_000_000,
-    "review": 6_000_000,
-    "publish": 2_000_000,
-    "join": 2_000_000,
-    "respond": 12_000_000,
-    "pay_order": 2_000_000,
-}
-"""Calls whose cost depends on the state (the round's updates, the edge servers), not on their arguments."""
-_MORE_GAS = {"admit_attested": 2_000_000, "report": 2_000_000}
-"""On top of the base: what all edge servers have claimed is compared."""
+CONTRACTS = TASK_CHAIN.contracts
+"""Of a task chain, in the order of deployment."""
 
 
 class Function(NamedTuple):
@@ -178,9 +129,17 @@ def load_artefact(name: str) -> Artefact:
 
 
 @cache
-def compute_set_digest() -> Digest:
+def compute_set_digest(kind: ContractKind = TASK_CHAIN) -> Digest:
     """The hash of the contract set: keccak over name and creation code of each, in the order of deployment."""
-    return keccak(b"".join(keccak(name.encode() + load_artefact(name).bytecode) for name in CONTRACTS))
+    return keccak(b"".join(keccak(name.encode() + load_artefact(name).bytecode) for name in kind.contracts))
+
+
+def find_kind(digest: Digest) -> ContractKind:
+    """The kind of chain whose set has this hash; raises ``ValueError`` where none is known."""
+    for kind in KINDS:
+        if compute_set_digest(kind) == digest:
+            return kind
+    raise ValueError(f"contract set {digest.hex()} is not known")
 
 
 @dataclass(frozen=True)
@@ -188,16 +147,19 @@ class ContractSet:
     """The contracts of one operator: calls in, events out."""
 
     operator: Address
+    kind: ContractKind = TASK_CHAIN
     addresses: dict[str, Address] = field(init=False)
     names: dict[Address, str] = field(init=False)
     _functions: dict[tuple[str, str], Function] = field(init=False, repr=False)
     _events: dict[tuple[Address, bytes], EventType] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        addresses = {name: compute_contract_address(self.operator, i) for i, name in enumerate(CONTRACTS)}
+        addresses = {
+            name: compute_contract_address(self.operator, i) for i, name in enumerate(self.kind.contracts)
+        }
         functions = {
             (name, function.name): function
-            for name in CONTRACTS
+            for name in self.kind.contracts
             for function in load_artefact(name).functions.values()
         }
         object.__setattr__(self, "addresses", addresses)
@@ -205,23 +167,26 @@ class ContractSet:
         object.__setattr__(self, "_functions", functions)
         events = {
             (addresses[name], topic): event
-            for name in CONTRACTS
+            for name in self.kind.contracts
             for topic, event in load_artefact(name).events.items()
         }
         object.__setattr__(self, "_events", events)
 
     def deployment(self, position: int, arguments: Sequence[Any] = ()) -> Call:
         """The call that deploys contract number ``position`` of the set."""
-        artefact = load_artefact(CONTRACTS[position])
+        artefact = load_artefact(self.kind.contracts[position])
         data = artefact.bytecode + artefact.constructor.encode(arguments)
-        return Call(to=None, data=data, gas=_DEPLOY_GAS)
+        return Call(to=None, data=data, gas=DEPLOY_GAS)
 
     def call(self, contract: str, name: str, *arguments: Any) -> Call:
         """A call with its gas limit; raises ``ValueError`` for an argument out of its type's range."""
         function = self._functions[contract, name]
         data = function.selector + function.inputs.encode(arguments)
-        longest = max((len(value) for value in arguments if isinstance(value, tuple | list)), default=0)
-        gas = MAX_GAS if function.is_view else compute_gas_limit(name, longest)
+        arrays = [
+            value for codec, value in zip(function.inputs.codecs, arguments, strict=True) if codec.is_array
+        ]
+        longest = max(map(len, arrays), default=0)
+        gas = MAX_GAS if function.is_view else self.kind.compute_gas_limit(name, longest)
         return Call(to=self.addresses[contract], data=data, gas=gas)
 
     def decode_call(self, call: Call) -> tuple[Function, tuple[Any, ...]]:
@@ -242,13 +207,13 @@ class ContractSet:
 
     def find_gas_limit(self, function: Function, call: Call) -> int:
         """The gas limit that a call must carry; raises ``ValueError`` for arguments that are not canonical."""
-        return compute_gas_limit(function.name, function.inputs.measure(call.data[4:]))
+        return self.kind.compute_gas_limit(function.name, function.inputs.measure(call.data[4:]))
 
     def find_function(self, call: Call) -> Function:
         """The function that a call names; raises ``ValueError`` where a transaction may call no such one."""
         contract = self.names.get(call.to) if call.to is not None else None
         if contract is None:
-            raise ValueError("not a contract of this task chain")
+            raise ValueError(f"not a contract of this {self.kind.name}")
         function = load_artefact(contract).functions.get(call.data[:4])
         if function is None:
             raise ValueError(f"{contract} has no such function")
@@ -258,11 +223,11 @@ class ContractSet:
 
     def decode_deployment(self, call: Call, position: int) -> tuple[Any, ...]:
         """The constructor's arguments of a deployment of contract number ``position``; raises ``ValueError``."""
-        artefact = load_artefact(CONTRACTS[position])
-        if call.to is not None or call.gas != _DEPLOY_GAS or not call.data.startswith(artefact.bytecode):
+        artefact = load_artefact(self.kind.contracts[position])
+        if call.to is not None or call.gas != DEPLOY_GAS or not call.data.startswith(artefact.bytecode):
             raise ValueError(f"not the deployment of {artefact.name} of the known contract set")
         arguments = artefact.constructor.decode(call.data[len(artefact.bytecode) :])
-        links = _LINKS.get(artefact.name, ())
+        links = self.kind.links.get(artefact.name, ())
         if arguments[: len(links)] != tuple(self.addresses[name] for name in links):
             raise ValueError(f"{artefact.name} is not linked to the contracts of its own set")
         return arguments
@@ -291,22 +256,3 @@ class ContractSet:
             for name, decode, at in event.words:
                 values[name] = decode(data, at)
         return Event(event.contract, event.name, values)
-
-
-def compute_gas_limit(name: str, longest: int) -> int:
-    """The gas limit that a call must carry: fixed by the call, so that nobody can make one fail by a low limit.
-
-    Args:
-        name: of the function.
-        longest: length of the longest array among its arguments.
-
-    Raises:
-        ValueError: an array too long for the limit of a call.
-    """
-    if name in _WHOLE_GAS:
-        return _WHOLE_GAS[name]
-    per_element, per_square = _ELEMENT_GAS.get(name, (60_000, 0))
-    limit = _BASE_GAS + _MORE_GAS.get(name, 0) + longest * (per_element + longest * per_square)
-    if limit > MAX_GAS:
-        raise ValueError(f"{name} of {longest} elements needs more than {MAX_GAS} gas: send it in parts")
-    return limit

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, Protocol
 from platoon.errors import VerificationError
 from platoon.ledger.blocks import Block, Header, Result, compute_roots, recover_sealers
 from platoon.ledger.chain_log import EMPTY_FOLD, ChainLog, Commit, compute_commit_digest, fold_block
-from platoon.ledger.contracts import CONTRACTS, ContractSet, Event, Log, compute_set_digest
+from platoon.ledger.contract_kinds import TASK_CHAIN, ContractKind
+from platoon.ledger.contracts import ContractSet, Event, Log, compute_set_digest, find_kind
 from platoon.ledger.evm import Execution, Machine
 from platoon.ledger.model_registry import EDGE_SERVER, PUBLISHER
 from platoon.nouns import Address, Digest, Instant
@@ -113,8 +114,11 @@ class _State:
 class EmbeddedLedger:
     """A ledger in this process, in one SQLite file."""
 
-    def __init__(self, log: ChainLog, chain_id: int, sealers: Sequence[Account]) -> None:
+    def __init__(
+        self, log: ChainLog, chain_id: int, sealers: Sequence[Account], kind: ContractKind = TASK_CHAIN
+    ) -> None:
         self._log = log
+        self._kind = kind
         self._chain_id = chain_id
         self._sealers = sorted(sealers, key=lambda account: account.address)
         self._state = _State(machine=Machine(chain_id), nonces={})
@@ -125,9 +129,11 @@ class EmbeddedLedger:
         self._commit: Commit | None = None
 
     @classmethod
-    def create(cls, path: Path, *, chain_id: int, sealers: Sequence[Account]) -> "EmbeddedLedger":
+    def create(
+        cls, path: Path, *, chain_id: int, sealers: Sequence[Account], kind: ContractKind = TASK_CHAIN
+    ) -> "EmbeddedLedger":
         """A new ledger. ``sealers``: accounts of the edge servers that this process speaks for."""
-        return cls(ChainLog(path, create=True), chain_id, sealers)
+        return cls(ChainLog(path, create=True), chain_id, sealers, kind)
 
     @classmethod
     def open(cls, path: Path, *, sealers: Sequence[Account] = ()) -> "EmbeddedLedger":
@@ -140,7 +146,11 @@ class EmbeddedLedger:
         first = next(log.blocks(), None)
         if first is None:
             raise VerificationError(f"{path}: an empty ledger")
-        ledger = cls(log, first.header.chain_id, sealers)
+        try:
+            kind = find_kind(first.header.contracts)
+        except ValueError as error:
+            raise VerificationError(f"block 0: {error}") from None
+        ledger = cls(log, first.header.chain_id, sealers, kind)
         commits = log.commits()
         commit = next(commits, None)
         for block in log.blocks():
@@ -260,7 +270,9 @@ class EmbeddedLedger:
         state = self._state
         try:
             transaction = decode_transaction(raw)
-            admit_transaction(transaction, self._chain_id, self.nonce(transaction.sender), state.contracts)
+            admit_transaction(
+                transaction, self._chain_id, self.nonce(transaction.sender), state.contracts, self._kind
+            )
         except ValueError as error:
             raise NotAdmittedError(str(error)) from None
         return self._run(transaction, transaction.call.gas)
@@ -284,10 +296,12 @@ class EmbeddedLedger:
         state, call = self._state, transaction.call
         execution = state.machine.execute(transaction.sender, call.to, call.data, gas)
         if call.to is None and not execution.ok:
-            raise ValueError(f"{CONTRACTS[transaction.nonce]} cannot be deployed: {execution.error}")
+            raise ValueError(
+                f"{self._kind.contracts[transaction.nonce]} cannot be deployed: {execution.error}"
+            )
         state.nonces[transaction.sender] = transaction.nonce + 1
         if state.contracts is None:
-            state.contracts = ContractSet(transaction.sender)
+            state.contracts = ContractSet(transaction.sender, self._kind)
         if execution.logs and call.to == self.contracts.addresses["Registry"]:
             self._read_members()
         return execution
@@ -309,7 +323,7 @@ class EmbeddedLedger:
             at=at,
             transactions=roots[0],
             receipts=roots[1],
-            contracts=compute_set_digest(),
+            contracts=compute_set_digest(self._kind),
         )
         block_hash = header.compute_hash(self.contracts.addresses["Registry"])
         block = Block(
@@ -337,7 +351,7 @@ class EmbeddedLedger:
         Seals are bound by the commit's digest here; ``audit`` recovers every one of them.
         """
         where = f"block {block.header.height}"
-        check_header(block, self._last, self._head, self._chain_id)
+        check_header(block, self._last, self._head, self._chain_id, self._kind)
         for position, raw in enumerate(block.transactions):
             try:
                 execution = self._replay_transaction(raw)
@@ -371,12 +385,12 @@ def encode_result(execution: Execution) -> bytes:
     return Result(ok=execution.ok, error=execution.error, logs=execution.logs).encode()
 
 
-BOUND = {("Escrow", "bind"): "Training", ("Registry", "bind"): "Admission"}
-"""Whom a contract may be told to obey: the operator could bind an account of its own otherwise, and pay itself."""
-
-
 def admit_transaction(
-    transaction: Transaction, chain_id: int, nonce: int, contracts: ContractSet | None
+    transaction: Transaction,
+    chain_id: int,
+    nonce: int,
+    contracts: ContractSet | None,
+    kind: ContractKind = TASK_CHAIN,
 ) -> None:
     """Whether a transaction can be part of a chain at all.
 
@@ -393,17 +407,21 @@ def admit_transaction(
     if transaction.value != 0 or transaction.gas_price != 0:
         raise ValueError("value and gas price must be 0")
     is_operator = contracts is None or transaction.sender == contracts.operator
-    if is_operator and nonce < len(CONTRACTS):
-        ContractSet(transaction.sender).decode_deployment(transaction.call, nonce)
+    if is_operator and nonce < len(kind.contracts):
+        ContractSet(transaction.sender, kind).decode_deployment(transaction.call, nonce)
         return
     if contracts is None or transaction.call.to is None:
         raise ValueError("deploys a contract outside the set")
     function = contracts.check_call(transaction.call)
-    bound = BOUND.get((function.contract, function.name))
+    bound = kind.bound.get((function.contract, function.name))
     if bound is None:
         return
-    if function.inputs.decode(transaction.call.data[4:])[0] != contracts.addresses[bound]:
-        raise ValueError(f"{function.contract}.{function.name} names another contract than {bound}")
+    if function.inputs.decode(transaction.call.data[4:]) != tuple(
+        contracts.addresses[name] for name in bound
+    ):
+        raise ValueError(
+            f"{function.contract}.{function.name} names another contract than {' and '.join(bound)}"
+        )
 
 
 def admit_foreign(
@@ -437,12 +455,14 @@ def admit_foreign(
     return contracts.find_gas_limit(contracts.find_function(transaction.call), transaction.call)
 
 
-def check_header(block: Block, last: Header | None, head: Digest, chain_id: int) -> None:
+def check_header(
+    block: Block, last: Header | None, head: Digest, chain_id: int, kind: ContractKind = TASK_CHAIN
+) -> None:
     """Whether a stored header follows the one before it; raises ``VerificationError``."""
     header, where = block.header, f"block {block.header.height}"
     if header.format != FORMAT:
         raise VerificationError(f"{where}: format {header.format} is not known; known: {FORMAT}")
-    if header.contracts != compute_set_digest():
+    if header.contracts != compute_set_digest(kind):
         raise VerificationError(f"{where}: contract set {header.contracts.hex()} is not known")
     if header.chain_id != chain_id:
         raise VerificationError(f"{where}: chain id {header.chain_id}, the chain is {chain_id}")

@@ -62,10 +62,21 @@ def compute_address(public_key: bytes) -> Address:
 
 def recover(digest: Digest, signature: bytes) -> Address | None:
     """The address that signed ``digest``; None for what is no strict signature (65 bytes, low s, v 27 or 28)."""
+    key = _recover_key(digest, signature)
+    return Address(keccak(key.format(compressed=False)[1:])[12:]) if key is not None else None
+
+
+def recover_public_key(digest: Digest, signature: bytes) -> bytes | None:
+    """The compressed public key (33 bytes) that signed ``digest``; None as for ``recover``."""
+    key = _recover_key(digest, signature)
+    return key.format() if key is not None else None
+
+
+def _recover_key(digest: Digest, signature: bytes) -> PublicKey | None:
     if len(signature) != SIGNATURE_BYTES or signature[64] not in (27, 28) or signature[32:64] > _HALF_ORDER:
         return None
     try:
-        key = PublicKey.from_signature_and_message(
+        return PublicKey.from_signature_and_message(
             signature[:64] + bytes([signature[64] - 27]), digest, hasher=None
         )
     except ValueError:
@@ -74,7 +85,6 @@ def recover(digest: Digest, signature: bytes) -> Address | None:
         if type(error) is not Exception:
             raise
         return None
-    return Address(keccak(key.format(compressed=False)[1:])[12:])
 
 
 def split_signature(signature: bytes) -> tuple[int, int, int]:

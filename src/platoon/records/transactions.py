@@ -15,7 +15,7 @@ from platoon.records.encoding import (
     encode_rlp,
     keccak,
 )
-from platoon.records.signing import Account, recover
+from platoon.records.signing import Account, recover, recover_public_key
 
 MAX_GAS = 30_000_000
 """Gas of one call at most: a block of the networks that platoon aims at."""
@@ -93,6 +93,24 @@ def decode_transaction(raw: bytes) -> Transaction:
         value=decode_number(value),
         call=Call(to=Address(to) if to else None, data=data, gas=decode_number(gas)),
     )
+
+
+def recover_sender_key(raw: bytes) -> bytes:
+    """The compressed public key (33 bytes) of a legacy transaction's sender, to which messages can be sealed.
+
+    Raises:
+        ValueError: not a legacy transaction with a strict signature.
+    """
+    items, ends = decode_strings(raw)
+    if len(items) != 9:
+        raise ValueError("not a legacy transaction")
+    v, r, s = items[6:]
+    chain_id, parity = divmod(decode_number(v) - 35, 2)
+    signed = keccak(_encode_signed(raw, ends[5], chain_id))
+    key = recover_public_key(signed, r.rjust(32, b"\0") + s.rjust(32, b"\0") + bytes([27 + parity]))
+    if key is None:
+        raise ValueError("bad signature")
+    return key
 
 
 def _decode_typed(raw: bytes) -> Transaction:

@@ -46,15 +46,14 @@ def try_deviations(
     honest = execute_batch(whole, table)
     liars = rng.integers(whole.shape[1], size=len(whole))
     own = whole[profiles, liars]
-    others = np.delete(whole, 0, axis=1).max(axis=1, initial=0)  # overwritten below; keeps n = 1 in shape
-    for liar in range(whole.shape[1]):
-        chosen = liars == liar
-        others[chosen] = np.delete(whole[chosen], liar, axis=1).max(axis=1, initial=0)
+    others = whole.copy()
+    others[profiles, liars] = 0
+    highest = others.max(axis=1)
     truthful = own[profiles, honest[0][profiles, liars]] - honest[1][profiles, liars]
     negative = int((truthful < 0).sum() + (honest[1] < 0).sum())
     gains = []
     for lie in lies if lies is not None else LIES.values():
-        told = np.maximum(lie(rng, own, others), 0)
+        told = np.maximum(lie(rng, own, highest), 0)
         told[:, 0] = 0
         bids = whole.copy()
         bids[profiles, liars] = told

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from platoon.nouns import Digest
+from platoon.nouns import MILLION, Digest
 from platoon.records.encoding import encode_word, keccak
 
 MOST_MODELS: Final = 10
@@ -85,9 +85,10 @@ def raise_to_asks(table: BoostTable, asks: Sequence[int]) -> BoostTable:
     added = [0] * table.models
     for bundle in sorted(range(1, everything + 1), key=lambda b: (b.bit_count(), b)):
         members = [j for j in range(table.models) if bundle >> j & 1]
-        gap = min(
-            table.unsold[rest | bundle] - table.unsold[rest] for rest in subsets(everything & ~bundle)
-        ) - table.bundle[bundle]
+        gap = (
+            min(table.unsold[rest | bundle] - table.unsold[rest] for rest in subsets(everything & ~bundle))
+            - table.bundle[bundle]
+        )
         lacking = sum(asks[j] for j in members) - gap - sum(added[j] for j in members)
         for position, j in enumerate(members):
             added[j] += max(0, (lacking + position) // len(members))
@@ -124,3 +125,21 @@ def subsets(bundle: int) -> Iterator[int]:
         part = (part - bundle) & bundle
         if part == 0:
             return
+
+
+def reserve_table(models: int, reserve: int) -> BoostTable:
+    """An auction of each model by itself with the same reserve price: what is left unsold is worth that much.
+
+    >>> reserve_table(2, 5).unsold
+    (0, 5, 5, 10)
+    """
+    sets = range(1 << models)
+    return BoostTable(bundle=(0,) * len(sets), unsold=tuple(reserve * s.bit_count() for s in sets))
+
+
+def scale_table(table: BoostTable, scale: int) -> BoostTable:
+    """A table learned for values up to 10^6, for values up to ``scale``; amounts are rounded down."""
+    return BoostTable(
+        bundle=tuple(boost * scale // MILLION for boost in table.bundle),
+        unsold=tuple(boost * scale // MILLION for boost in table.unsold),
+    )
