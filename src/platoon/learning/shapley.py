@@ -5,7 +5,7 @@ taken with its reverse (antithetic pairs; Mitchell et al. 2022), which keeps eff
 to the utility of all less that of none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import factorial
 from typing import Final
 
@@ -29,6 +29,13 @@ def shapley_values(utility: Utility, players: int, rng: np.random.Generator, pai
     if players <= MOST_EXACT:
         return _exact(utility, players)
     return _sampled(utility, players, rng, pairs)
+
+
+def share_among_equals(values: Floats, contents: Sequence[bytes]) -> Floats:
+    """(K,) what players with the same bytes are worth on average: sampled orders alone tell them apart."""
+    _, group = np.unique(np.array([contents.index(content) for content in contents]), return_inverse=True)
+    shared: Floats = (np.bincount(group, values) / np.bincount(group))[group]
+    return shared
 
 
 def _exact(utility: Utility, players: int) -> Floats:

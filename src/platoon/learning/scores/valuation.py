@@ -11,7 +11,7 @@ import numpy as np
 from platoon.learning.scores.cohort import Cohort
 from platoon.learning.scores.probes import evidence_of
 from platoon.learning.scores.rows import log_softmax, softmax, unit_rows
-from platoon.learning.shapley import shapley_values
+from platoon.learning.shapley import shapley_values, share_among_equals
 from platoon.nouns import Bools, Floats, Scores, Weights
 from platoon.rng import stream
 
@@ -61,7 +61,7 @@ def shapley(cohort: Cohort) -> Scores:
     worth = shapley_values(
         lambda coalitions: _worth(cohort, updates, coalitions), len(updates), stream(seed, "shapley")
     )
-    worth = _shared_by_equals(worth, updates)
+    worth = share_among_equals(worth, [update.tobytes() for update in updates])
     values = np.zeros(len(updates))
     values[order] = worth / max(float(np.abs(worth).max(initial=0.0)), 1e-12)
     probabilities = softmax(cohort.model.logits(cohort.weights[None], cohort.probe_images)[0])
@@ -80,14 +80,6 @@ def _worth(cohort: Cohort, updates: Weights, coalitions: Bools) -> Floats:
     # what overflows is worse than all that does not, by a finite amount: one such update must not condemn the rest
     worth[~finite] = worth[finite].min(initial=0.0) - 1.0
     return worth
-
-
-def _shared_by_equals(worth: Floats, updates: Weights) -> Floats:
-    """(K,) what updates with the same bytes are worth on average: sampled orders alone tell them apart."""
-    names = [update.tobytes() for update in updates]
-    _, group = np.unique(np.array([names.index(name) for name in names]), return_inverse=True)
-    shared: Floats = (np.bincount(group, worth) / np.bincount(group))[group]
-    return shared
 
 
 def _losses(cohort: Cohort, logits: Floats) -> Floats:
