@@ -47,7 +47,9 @@ def test_contracts_call_only_contracts_of_their_set(name):
             )
         else:
             assert target.upper() == callee.upper(), f"{name} calls {callee} at {target}"
-            assert callee in TASK_CHAIN.links[name], f"{name} calls {callee}, which its deployment does not fix"
+            assert callee in TASK_CHAIN.links[name], (
+                f"{name} calls {callee}, which its deployment does not fix"
+            )
 
 
 @pytest.mark.parametrize("name", CONTRACTS)

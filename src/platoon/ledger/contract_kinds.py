@@ -27,8 +27,8 @@ class ContractKind:
     """Whom a contract may be told to obey, by contract and function: the operator could bind an account of its own
     otherwise, and pay itself."""
     element_gas: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Gas per element of a call's longest array, and per square of their number: above the most costly case that was
-    measured (``tests/ledger/test_contracts.py``, ``tests/ledger/test_market_gas.py``)."""
+    """Gas per element of a call's longest array, and per square of their number: above the most costly case
+    that was measured (``tests/ledger/test_contracts.py``, ``tests/ledger/test_market_gas.py``)."""
     whole_gas: Mapping[str, int] = field(default_factory=dict)
     """Calls whose cost depends on the state, not on their arguments."""
     more_gas: Mapping[str, int] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """The contract set of a chain: artefacts, addresses, calls, events, gas limits.
 
-A chain is one set of contracts (``contract_kinds``), deployed by the operator's first transactions in a fixed order,
-so that the operator's address gives every other. The set's hash stands in every block: contracts are immutable, a new
-set means a new chain, and records of an unknown set are refused.
+A chain is one set of contracts (``contract_kinds``), deployed by the operator's first transactions in a fixed
+order, so that the operator's address gives every other. The set's hash stands in every block: contracts are
+immutable, a new set means a new chain, and records of an unknown set are refused.
 """
 
 import json

@@ -1,9 +1,9 @@
 """A market's chain on a ledger: who takes part, blocks of signed calls, and what has come of them.
 
-The same engine keeps it that keeps a task chain, with another set of contracts (``contract_kinds.MARKET``). Traders
-(vehicles, or companies that speak for them) are registered by the operator, as a permissioned market has it: an
-identity that costs nothing could bid against itself and rate itself. Tokens are minted where real money was paid in,
-so minting stays open; everything else conserves every unit.
+The same engine keeps it that keeps a task chain, with another set of contracts (``contract_kinds.MARKET``).
+Traders (vehicles, or companies that speak for them) are registered by the operator, as a permissioned market
+has it: an identity that costs nothing could bid against itself and rate itself. Tokens are minted where real
+money was paid in, so minting stays open; everything else conserves every unit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from platoon.ledger.contracts import ContractSet, Event
 from platoon.ledger.engine import EmbeddedLedger, Ledger, Receipt, check_seals
 from platoon.ledger.market_state import MarketState, fold
 from platoon.ledger.model_registry import EDGE_SERVER, VEHICLE
-from platoon.nouns import Address, Digest, Duration, Instant, Tokens
+from platoon.nouns import SECOND, Address, Digest, Duration, Instant, Tokens
 from platoon.records.listings import Listing
 from platoon.records.rules import MAX_EDGE_SERVERS
 from platoon.records.signing import Account, split_signature
@@ -27,13 +27,14 @@ from platoon.records.typed_data import Domain
 
 _BATCH = 256
 """Accounts of one registration."""
+_HOUR = Duration(3600 * SECOND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketRules:
     """What is fixed when a market is founded."""
 
-    patience: Duration = Duration(3_600_000_000)
+    patience: Duration = _HOUR
     """Microseconds that a seller has to deliver, a buyer to answer, edge servers to decide."""
     opinions: tuple[int, ...] = ()
     """Arguments of the contract of opinions."""
@@ -141,7 +142,8 @@ class MarketChain:
         return receipts[len(ticks) :]
 
     def call(self, contract: str, name: str, *arguments: Any) -> Call:
-        """A call of one of the market's contracts; raises ``ValueError`` for an argument out of its type's range."""
+        """A call of one of the market's contracts; raises ``ValueError`` for an argument out of its type's
+        range."""
         return self.ledger.contracts.call(contract, name, *arguments)
 
     def publish_call(self, listing: Listing, signature: bytes) -> Call:

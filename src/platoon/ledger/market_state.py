@@ -13,6 +13,8 @@ from platoon.ledger.contracts import Event
 from platoon.nouns import Address, Digest, Instant, Tokens
 from platoon.records.listings import Description, Listing
 
+_BEGINNING = Instant(0)
+
 
 class ListingState(IntEnum):
     """Of ``Catalogue.vy``. A listing that is spoken for is in an auction, or sold by one."""
@@ -125,7 +127,7 @@ class Menu:
 class MarketState:
     """Everything that is known of a market."""
 
-    now: Instant = Instant(0)
+    now: Instant = _BEGINNING
     accounts: dict[Address, int] = field(default_factory=dict)
     """Handle of every trader by the account that it was registered with."""
     listings: dict[int, Entry] = field(default_factory=dict)

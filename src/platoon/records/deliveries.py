@@ -1,8 +1,9 @@
 """Models on their way to a buyer: the file under a key of its own, the key sealed to whoever may open it.
 
-The seller encrypts the file once (ChaCha20-Poly1305) and seals the key to the buyer, and to every edge server, so
-that a dispute can be decided by looking. On the chain stand the digest of the encrypted file and the hash of the key:
-nobody can later say that another file or another key was sent. Sources: RFC 8439; ``records.sealed`` for the boxes.
+The seller encrypts the file once (ChaCha20-Poly1305) and seals the key to the buyer, and to every edge server,
+so that a dispute can be decided by looking. On the chain stand the digest of the encrypted file and the hash of
+the key: nobody can later say that another file or another key was sent. Sources: RFC 8439; ``records.sealed``
+for the boxes.
 """
 
 from dataclasses import dataclass

@@ -40,6 +40,8 @@ class Description:
     """That the seller claims, parts per million."""
     architecture: str
     """A model of ``platoon.learning.models``, or words for another one."""
+    inputs: tuple[int, ...]
+    """Shape of one input; of an image its height, width and channels."""
     parameters: int
     tensors: Digest
     """keccak-256 over names, types and shapes of the file's tensors (``compute_tensors_digest``)."""
@@ -64,9 +66,9 @@ class Description:
             raise ValueError(f"{len(self.labels)} labels; allowed: different ones, at most {MAX_LABELS}")
         if not 0 <= self.accuracy <= MILLION:
             raise ValueError(f"accuracy of {self.accuracy}; allowed: 0 to {MILLION} ppm")
-        numbers = (self.parameters, *self.domain, *map(abs, self.place or ()))
-        if len(self.domain) > MAX_DOMAIN or any(not 0 <= number <= MAX_NUMBER for number in numbers):
-            raise ValueError(f"a number out of range, or a sketch of more than {MAX_DOMAIN}")
+        numbers = (self.parameters, *self.inputs, *self.domain, *map(abs, self.place or ()))
+        if max(len(self.domain), len(self.inputs)) > MAX_DOMAIN or any(not 0 <= number <= MAX_NUMBER for number in numbers):
+            raise ValueError(f"a number out of range, or more than {MAX_DOMAIN} of them")
 
     def encode(self) -> tuple[bytes, ...]:
         """The words of the document; raises ``ValueError`` for one above 4 KB."""
@@ -99,11 +101,12 @@ def _read(table: Any) -> dict[str, Any]:
         raise TypeError("text is missing")
     if any(type(table[key]) is not int for key in numbers):
         raise TypeError("a number is missing")
-    labels, domain, place = table["labels"], table["domain"], table["place"]
+    labels, place = table["labels"], table["place"]
     if not isinstance(labels, list) or any(type(label) is not str for label in labels):
         raise TypeError("labels are not text")
-    if not isinstance(domain, list) or any(type(number) is not int for number in domain):
-        raise TypeError("the sketch is not numbers")
+    for numbered in (table["inputs"], table["domain"]):
+        if not isinstance(numbered, list) or any(type(number) is not int for number in numbered):
+            raise TypeError("the shape or the sketch is not numbers")
     is_place = isinstance(place, list) and len(place) == 2 and all(type(number) is int for number in place)
     if place is not None and not is_place:
         raise TypeError("the place is not two numbers")
@@ -113,7 +116,8 @@ def _read(table: Any) -> dict[str, Any]:
     return {
         **table,
         "labels": tuple(labels),
-        "domain": tuple(domain),
+        "inputs": tuple(table["inputs"]),
+        "domain": tuple(table["domain"]),
         "place": tuple(place) if place is not None else None,
         "tensors": Digest(tensors),
     }

@@ -1,4 +1,5 @@
-"""Bids that nobody can read before all are in, and that nobody can change then: a hash first, what it is of later."""
+"""Bids that nobody can read before all are in, and that nobody can change then: a hash first, what it is of
+later."""
 
 from collections.abc import Sequence
 
@@ -7,7 +8,8 @@ from platoon.records.encoding import encode_word, keccak
 
 
 def compute_commitment(*, auction: int, buyer: int, salt: bytes, amounts: Sequence[int]) -> Digest:
-    """What a buyer commits to (``Auctions.vy``): keccak-256 over auction, buyer's handle, salt and amounts, as words.
+    """What a buyer commits to (``Auctions.vy``): keccak-256 over auction, buyer's handle, salt and amounts, as
+    words.
 
     Args:
         auction: its number.

@@ -1,9 +1,9 @@
 """A market's folder: ledger, keys, models in custody, bids that are still sealed, deliveries.
 
-``market.json`` names who takes part; ``ledger.sqlite`` is the chain; ``keys/`` holds private keys, readable by their
-owner alone. ``custody/`` is where edge servers keep the models that they have checked against a listing, to judge
-them for buyers; ``bids/`` what a buyer needs to reveal a bid; ``deliveries/`` encrypted models and the boxes with
-their keys; ``networks/`` the parameters of learned auctions. Files are named by digests or numbers.
+``market.json`` names who takes part; ``ledger.sqlite`` is the chain; ``keys/`` holds private keys, readable by
+their owner alone. ``custody/`` is where edge servers keep the models that they have checked against a listing,
+to judge them for buyers; ``bids/`` what a buyer needs to reveal a bid; ``deliveries/`` encrypted models and the
+boxes with their keys; ``networks/`` the parameters of learned auctions. Files are named by digests or numbers.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""Trying to gain by lying: bids other than one's values, at random and of the kinds that break auctions in practice.
+"""Trying to gain by lying: bids other than one's values, at random and of the kinds that break auctions in
+practice.
 
 An affine maximiser admits no profitable deviation; this is the attempt to find one in what the integers really do.
 """
@@ -70,14 +71,14 @@ def try_deviations(
     )
 
 
-def _scale(rng: np.random.Generator, own: Int64s, others: Int64s) -> Int64s:
+def _scale(rng: np.random.Generator, own: Int64s, _others: Int64s) -> Int64s:
     """Shading and boasting: everything times a factor from 0 to 2."""
     factors = rng.integers(0, 2001, size=(len(own), 1))
     told: Int64s = own * factors // 1000
     return told
 
 
-def _shade_one(rng: np.random.Generator, own: Int64s, others: Int64s) -> Int64s:
+def _shade_one(rng: np.random.Generator, own: Int64s, _others: Int64s) -> Int64s:
     """One model's value changed, in all bundles that hold it."""
     size = own.shape[1]
     model = rng.integers(max(1, size.bit_length() - 1), size=(len(own), 1))
@@ -87,7 +88,7 @@ def _shade_one(rng: np.random.Generator, own: Int64s, others: Int64s) -> Int64s:
     return told
 
 
-def _hide(rng: np.random.Generator, own: Int64s, others: Int64s) -> Int64s:
+def _hide(rng: np.random.Generator, own: Int64s, _others: Int64s) -> Int64s:
     """Interest in some models only."""
     size = own.shape[1]
     kept = rng.integers(size, size=(len(own), 1))
@@ -95,7 +96,7 @@ def _hide(rng: np.random.Generator, own: Int64s, others: Int64s) -> Int64s:
     return told
 
 
-def _all_or_nothing(rng: np.random.Generator, own: Int64s, others: Int64s) -> Int64s:
+def _all_or_nothing(rng: np.random.Generator, own: Int64s, _others: Int64s) -> Int64s:
     """A bid for everything together, or for one bundle and what contains it, and for nothing less."""
     size = own.shape[1]
     wanted = rng.integers(1, size, size=(len(own), 1))
@@ -110,19 +111,19 @@ def _just_above(rng: np.random.Generator, own: Int64s, others: Int64s) -> Int64s
     return told
 
 
-def _bundles_at_random(rng: np.random.Generator, own: Int64s, others: Int64s) -> Int64s:
+def _bundles_at_random(rng: np.random.Generator, own: Int64s, _others: Int64s) -> Int64s:
     """A number for every bundle, whatever its parts are worth."""
     told: Int64s = rng.integers(0, 2 * int(own.max(initial=1)) + 2, size=own.shape)
     return told
 
 
-def _disturb(rng: np.random.Generator, own: Int64s, others: Int64s) -> Int64s:
+def _disturb(rng: np.random.Generator, own: Int64s, _others: Int64s) -> Int64s:
     """A small change of every bundle's bid."""
     told: Int64s = own + rng.integers(-1000, 1001, size=own.shape)
     return told
 
 
-def _complements(rng: np.random.Generator, own: Int64s, others: Int64s) -> Int64s:
+def _complements(rng: np.random.Generator, own: Int64s, _others: Int64s) -> Int64s:
     """Bundles said to be worth more than their parts, or less."""
     size = own.shape[1]
     more = np.array([bundle.bit_count() - 1 for bundle in range(size)])

@@ -1,9 +1,9 @@
 """The affine maximiser, executed in integers: the same award and payments as ``Auctions.vy``, bit for bit.
 
-Buyers are merged one after the other into a table over sets of models (a dynamic programme over subsets): entry U of
-front k is the most that the first k buyers and the unsold models can make of exactly U. Payments need the same
-without one buyer's values, which fronts from both ends give without starting over. Work: 3^m additions for each
-merge, three merges a buyer; the (n+1)^m awards are never enumerated.
+Buyers are merged one after the other into a table over sets of models (a dynamic programme over subsets): entry
+U of front k is the most that the first k buyers and the unsold models can make of exactly U. Payments need the
+same without one buyer's values, which fronts from both ends give without starting over. Work: 3^m additions for
+each merge, three merges a buyer; the (n+1)^m awards are never enumerated.
 
 **Ties**: the buyer who bid last is given the bundle with the lowest number that the maximum allows, then the one
 before. So a model stays unsold rather than being sold at no gain, and among equals it goes to whoever bid first.

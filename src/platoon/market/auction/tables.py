@@ -1,10 +1,12 @@
 """The boost table of an affine maximiser: everything that a learned auction is, once reputations are known.
 
-An affine maximiser (Roberts 1979) awards what maximises the sum of all values and of a **boost** that depends on the
-award alone, and lets everybody pay what their presence costs the others in that sum. Whatever the boosts are, bidding
-one's values is a dominant strategy and no truthful bidder loses. Learning chooses the boosts; it cannot spoil that.
+An affine maximiser (Roberts 1979) awards what maximises the sum of all values and of a **boost** that depends
+on the award alone, and lets everybody pay what their presence costs the others in that sum. Whatever the boosts
+are, bidding one's values is a dominant strategy and no truthful bidder loses. Learning chooses the boosts; it
+cannot spoil that.
 
-A **bundle** is a set of models as the bits of an integer: bit j is model j. All amounts are integers of 10^-6 tokens.
+A **bundle** is a set of models as the bits of an integer: bit j is model j. All amounts are integers of 10^-6
+tokens.
 """
 
 from collections.abc import Iterator, Sequence
