@@ -85,9 +85,10 @@ def raise_to_asks(table: BoostTable, asks: Sequence[int]) -> BoostTable:
     added = [0] * table.models
     for bundle in sorted(range(1, everything + 1), key=lambda b: (b.bit_count(), b)):
         members = [j for j in range(table.models) if bundle >> j & 1]
-        gap = min(
-            table.unsold[rest | bundle] - table.unsold[rest] for rest in subsets(everything & ~bundle)
-        ) - table.bundle[bundle]
+        gap = (
+            min(table.unsold[rest | bundle] - table.unsold[rest] for rest in subsets(everything & ~bundle))
+            - table.bundle[bundle]
+        )
         lacking = sum(asks[j] for j in members) - gap - sum(added[j] for j in members)
         for position, j in enumerate(members):
             added[j] += max(0, (lacking + position) // len(members))
