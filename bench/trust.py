@@ -3,9 +3,10 @@
     python -m bench trust
 
 plays the cells of ``bench/grids/trust_*.toml`` that ``bench/out/trust_cells.json`` does not have yet, keeps
-what they measured there, prints the table and writes ``bench/out/trust.json``: a row for every attack, share
-and method, with the digests of the grid files that it comes from. Accuracies are means of the last ten rounds;
-spreads are half the range over the seeds.
+what they measured there, prints the tables and writes ``bench/out/trust.json``: a row for every setting, attack,
+share and method, with the digests of the grid files that it comes from. Accuracies are means of the last ten
+rounds; spreads are half the range over the seeds. ``bench/out/trust_centralised.json`` keeps what centralised
+training reaches.
 """
 
 import json
@@ -17,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.rows import OUT
+from platoon import __version__
 from platoon.drivers.run_directory import write_atomically
 from platoon.experiments.centralised import train_centrally
 from platoon.experiments.grid import Grid, find_failures, load_grid, play_grid
 from platoon.experiments.grid.plan import Cell
-from platoon.scenario import malicious_count
+from platoon.scenario import Scenario, malicious_count
 
 GRIDS = Path(__file__).parent / "grids"
 CELLS = OUT / "trust_cells.json"
+CENTRALISED = OUT / "trust_centralised.json"
 RUNS = Path(__file__).parents[1] / "runs" / "bench-trust"
 MEASURES = (
     "auc",
@@ -37,6 +40,8 @@ MEASURES = (
     "rounds_to_separation",
     "updates_to_exclusion",
 )
+COMMON_AXES = ("attack", "method", "seed", "fleet.malicious_share")
+"""Axes with a column of their own; what a grid varies besides is a row's setting."""
 SHARES = (0.8, 0.85, 0.9)
 """Of the centralised accuracy, whose first round and second are reported."""
 
@@ -45,7 +50,8 @@ def main() -> None:
     """Play what is missing, print and keep."""
     grids = [load_grid(path) for path in sorted(GRIDS.glob("trust_*.toml"))]
     results = play(grids)
-    rows = [row for grid in grids for row in describe(grid, results)]
+    references = train_references(grids)
+    rows = [row for grid in grids for row in describe(grid, results, references)]
     for row in rows:
         row["oracle_accuracy"] = find(rows, row, "oracle")
         row["fedavg_accuracy"] = find(rows, row, "fedavg")
@@ -102,30 +108,23 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def describe(grid: Grid, results: dict[str, Any]) -> list[dict[str, Any]]:
+def describe(grid: Grid, results: dict[str, Any], references: dict[str, float]) -> list[dict[str, Any]]:
     """A row for every group of cells that differ by their seed alone."""
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in grid.cells:
         key = tuple(level for axis, level in cell.levels.items() if axis != "seed")
         groups.setdefault(key, []).append(cell)
-    return [make_row(grid, cells, [results[cell.digest] for cell in cells]) for cells in groups.values()]
+    return [
+        make_row(grid, cells, [results[cell.digest] for cell in cells], references)
+        for cells in groups.values()
+    ]
 
 
-def make_row(grid: Grid, cells: Sequence[Cell], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def make_row(
+    grid: Grid, cells: Sequence[Cell], found: Sequence[dict[str, Any]], references: dict[str, float]
+) -> dict[str, Any]:
     """Means and spreads over the seeds."""
-    cell, scenario = cells[0], cells[0].scenario
-    attacked = malicious_count(scenario.fleet) > 0
-    oracle = scenario.trust.score == "oracle"
-    row: dict[str, Any] = {
-        "data": scenario.task.data,
-        "model": scenario.task.model,
-        "partition": scenario.partition.kind,
-        "attack": cell.levels.get("attack", scenario.fleet.attack) if not oracle else "any",
-        "share": scenario.fleet.malicious_share if attacked else 0.0,
-        "method": "oracle" if oracle else scenario.method,
-        "faulty_edge_servers": f"{scenario.faults.edge_servers} {scenario.faults.behaviour}"
-        if scenario.faults.edge_servers
-        else "",
+    row = name_row(cells[0]) | {
         "seeds": [cell.scenario.seed for cell in cells],
         "grid": grid.name,
         "grid_digest": grid.digest,
@@ -136,46 +135,95 @@ def make_row(grid: Grid, cells: Sequence[Cell], found: Sequence[dict[str, Any]])
         row[f"{name}_spread"] = (max(values) - min(values)) / 2 if values else None
     row["named_edge_servers"] = [result["named_edge_servers"] for result in found]
     row["judge_over_train"] = statistics.fmean(
-        result["cpu_seconds"]["judge"] / scenario.radio.rsus / result["cpu_seconds"]["train"]
+        result["cpu_seconds"]["judge"] / cells[0].scenario.radio.rsus / result["cpu_seconds"]["train"]
         for result in found
     )
-    return row | times_to_shares(cells, found)
+    known = [references.get(name_reference(cell.scenario)) for cell in cells]
+    return row | times_to_shares([value for value in known if value is not None], found)
 
 
-def times_to_shares(cells: Sequence[Cell], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Rounds and simulated seconds to shares of the centralised accuracy; None unless every seed reached it."""
-    told: dict[str, Any] = {}
-    references = [reference(cell) for cell in cells]
-    told["centralised_accuracy"] = statistics.fmean(references)
+def name_row(cell: Cell) -> dict[str, Any]:
+    """What a row is about."""
+    scenario, trust = cell.scenario, cell.scenario.trust
+    attacked = malicious_count(scenario.fleet) > 0
+    oracle = trust.score == "oracle"
+    return {
+        "data": scenario.task.data,
+        "model": scenario.task.model,
+        "partition": scenario.partition.kind,
+        "alpha": scenario.partition.alpha if scenario.partition.kind == "dirichlet" else None,
+        "probes_per_class": trust.probes_per_class,
+        "probes_wrong_labels": trust.probes_wrong_labels,
+        "probes_missing_classes": trust.probes_missing_classes,
+        "score": trust.score,
+        "aggregation": scenario.aggregation.rule,
+        "setting": ", ".join(
+            f"{axis.rsplit('.', 1)[-1]} {level}"
+            for axis, level in cell.levels.items()
+            if axis not in COMMON_AXES
+        ),
+        "attack": cell.levels.get("attack", scenario.fleet.attack) if not oracle else "any",
+        "share": scenario.fleet.malicious_share if attacked else 0.0,
+        "method": "oracle" if oracle else scenario.method,
+        "faulty_edge_servers": f"{scenario.faults.edge_servers} {scenario.faults.behaviour}"
+        if scenario.faults.edge_servers
+        else "",
+    }
+
+
+def times_to_shares(references: Sequence[float], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Rounds and simulated seconds to shares of the centralised accuracy of each seed; None unless every seed
+    reached it, or where no centralised training is wanted."""
+    told: dict[str, Any] = {"centralised_accuracy": statistics.fmean(references) if references else None}
     for share in SHARES:
         reached = [
             next((i for i, value in enumerate(result["accuracies"]) if value >= share * best), None)
-            for result, best in zip(found, references, strict=True)
+            for result, best in zip(found, references, strict=bool(references))
         ]
-        known = [(i, result) for i, result in zip(reached, found, strict=True) if i is not None]
+        known = [(i, result) for i, result in zip(reached, found, strict=False) if i is not None]
         whole = len(known) == len(found)
         told[f"rounds_to_{share:g}"] = statistics.fmean(i + 1 for i, _ in known) if whole else None
         told[f"seconds_to_{share:g}"] = statistics.fmean(r["seconds"][i] for i, r in known) if whole else None
     return told
 
 
-_REFERENCES: dict[str, float] = {}
-
-
-def reference(cell: Cell) -> float:
-    """Best accuracy of centralised training on the cell's data."""
-    scenario = cell.scenario
-    key = f"{scenario.fleet.vehicles}\n" + "\n".join(
-        str(part) for part in (scenario.seed, scenario.task, scenario.partition, scenario.round)
+def train_references(grids: Iterable[Grid]) -> dict[str, float]:
+    """The best accuracy of centralised training on the data of every cell that nobody attacks, or that the oracle
+    judges, by ``name_reference``; what ``CENTRALISED`` has is not trained again."""
+    kept: dict[str, float] = (
+        json.loads(CENTRALISED.read_text(encoding="utf-8")) if CENTRALISED.is_file() else {}
     )
-    if key not in _REFERENCES:
-        _REFERENCES[key] = max(train_centrally(scenario))
-    return _REFERENCES[key]
+    wanted = {
+        name_reference(cell.scenario): cell.scenario
+        for grid in grids
+        for cell in grid.cells
+        if cell.scenario.trust.score == "oracle" or malicious_count(cell.scenario.fleet) == 0
+    }
+    references: dict[str, float] = {}
+    for name, scenario in sorted(wanted.items()):
+        print(f"centralised: {name}", file=sys.stderr, flush=True)
+        references[name] = kept[name] if name in kept else max(train_centrally(scenario))
+        text = json.dumps(kept | references, indent=1, sort_keys=True) + "\n"
+        write_atomically(CENTRALISED, text)
+    write_atomically(CENTRALISED, json.dumps(references, indent=1, sort_keys=True) + "\n")
+    return references
+
+
+def name_reference(scenario: Scenario) -> str:
+    """All that centralised training depends on."""
+    task, partition, local = scenario.task, scenario.partition, scenario.round
+    spread = {"classes": partition.classes, "dirichlet": partition.alpha, "iid": ""}[partition.kind]
+    return (
+        f"{__version__}: {task.data} {task.model}, {scenario.fleet.vehicles} vehicles with {partition.samples} "
+        f"samples, {partition.kind} {spread}, {scenario.trust.probes_per_class} probes, batch {local.batch}, "
+        f"step {local.learning_rate:g}, momentum {local.momentum:g}, {task.test_samples} tests, "
+        f"seed {scenario.seed}"
+    )
 
 
 def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> float | None:
     """The accuracy of the oracle, or of FedAvg, in a row's setting."""
-    keys = ("data", "model", "partition", "share", *(() if method == "oracle" else ("attack",)))
+    keys = ("data", "model", "partition", "alpha", "share", *(() if method == "oracle" else ("attack",)))
     same: Callable[[dict[str, Any]], bool] = lambda other: all(other[key] == row[key] for key in keys)  # noqa: E731
     found = [
         r["accuracy"] for r in rows if r["method"] == method and not r["faulty_edge_servers"] and same(r)
@@ -184,19 +232,15 @@ def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> fl
 
 
 def write_tables(rows: Sequence[dict[str, Any]]) -> str:
-    """The tables of docs/trust.md, in Markdown: each share of attackers, what trust costs, faulty edge servers."""
-    head = "| attack | accuracy | oracle | FedAvg | AUC | AUC, 2nd half | false weight | honest below | rejected |"
+    """The tables of docs/trust.md, in Markdown: attacks, for each grid; what trust costs; faulty edge servers."""
     parts = []
-    for share in sorted({row["share"] for row in rows}):
+    for grid in sorted({row["grid"] for row in rows}):
         judged = [
-            r
-            for r in rows
-            if r["share"] == share and r["method"] == "dtb-fl" and not r["faulty_edge_servers"]
+            r for r in rows if r["grid"] == grid and r["method"] == "dtb-fl" and not r["faulty_edge_servers"]
         ]
-        if judged:
-            lines = "\n".join(_attack_line(row) for row in judged)
-            parts.append(f"{share:.0%} attackers\n\n{head}\n|{'---|' * 9}\n{lines}")
-    costs = [row for row in rows if row["attack"] in ("none", "any")]
+        if any(row["share"] for row in judged):
+            parts.append(f"{grid}\n\n{_attack_table(judged)}")
+    costs = [row for row in rows if row["attack"] in ("none", "any") and row["centralised_accuracy"]]
     parts.append("\n".join(_cost_line(row) for row in costs))
     parts += [
         f"| one edge server, {row['faulty_edge_servers'].split()[1]} | {_with_spread(row, 'accuracy')} | "
@@ -205,6 +249,15 @@ def write_tables(rows: Sequence[dict[str, Any]]) -> str:
         if row["faulty_edge_servers"]
     ]
     return "\n\n".join(parts)
+
+
+def _attack_table(rows: Sequence[dict[str, Any]]) -> str:
+    head = "| attack | accuracy | oracle | FedAvg | AUC | AUC, 2nd half | false weight | honest below | rejected |"
+    lines = [head, f"|{'---|' * 9}", *(_attack_line(row) for row in rows)]
+    if any(row["setting"] for row in rows):
+        first = ["| setting ", "|---", *(f"| {row['setting']} " for row in rows)]
+        lines = [column + line for column, line in zip(first, lines, strict=True)]
+    return "\n".join(lines)
 
 
 def _attack_line(row: dict[str, Any]) -> str:
@@ -226,7 +279,7 @@ def _cost_line(row: dict[str, Any]) -> str:
         f"{_number(row[f'rounds_to_{share:g}'], 1)} / {_number(row[f'seconds_to_{share:g}'], 0)}"
         for share in SHARES
     )
-    method = f"{row['method']}, {row['share']:.0%} attackers"
+    method = f"{row['method']}, {row['share']:.0%} attackers" + (row["setting"] and f", {row['setting']}")
     accuracy = f"{_with_spread(row, 'accuracy')} | {row['accuracy'] / row['centralised_accuracy']:.3f}"
     return f"| {method} | {accuracy} | {shares} | {_number(row['judge_over_train'])} |"
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from platoon.drivers.datasets import ImageData
 from platoon.drivers.fleet_data import FleetData
@@ -215,6 +217,56 @@ def test_probe_digests_bind_images_and_labels():
     digests = {fleet.probe_digest(server) for server in range(4)}
     assert len(digests) == 4
     assert fleet.probe_digest(0) == FleetData(SCENARIO, DATA).probe_digest(0)
+
+
+def fleet_with(**trust):
+    return FleetData(
+        Scenario.from_table(SCENARIO.model_dump(), {f"trust.{k}": v for k, v in trust.items()}), DATA
+    )
+
+
+@given(st.integers(0, 3), st.booleans(), st.integers(0, 3))
+def test_missing_classes_leave_the_other_probes_as_they_are(missing, alike, server):
+    images, labels = fleet_with().probe_set(server)
+    faulty = fleet_with(probes_missing_classes=missing, probes_missing_alike=alike)
+    left, left_labels = faulty.probe_set(server)
+    present = np.unique(left_labels)
+    assert len(present) == 4 - missing
+    assert np.array_equal(left, images[np.isin(labels, present)])
+    assert np.array_equal(left_labels, labels[np.isin(labels, present)])
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_edge_servers_miss_the_same_classes_or_each_its_own(alike):
+    fleet = fleet_with(probes_missing_classes=2, probes_missing_alike=alike)
+    present = {tuple(np.unique(fleet.probe_set(server)[1])) for server in range(8)}
+    assert (len(present) == 1) == alike
+
+
+@given(st.floats(0, 1), st.integers(0, 3))
+def test_wrong_labels_are_as_many_as_asked_and_every_time_the_same(share, server):
+    images, labels = fleet_with().probe_set(server)
+    fleet = fleet_with(probes_wrong_labels=share)
+    same, believed = fleet.probe_set(server)
+    assert np.array_equal(same, images)
+    assert (believed != labels).sum() == round(share * len(labels))
+    assert ((believed >= 0) & (believed < 4)).all()
+    assert np.array_equal(believed, fleet.probe_set(server)[1])
+
+
+def test_edge_servers_mistake_different_probes():
+    right, fleet = fleet_with(), fleet_with(probes_wrong_labels=0.5)
+    places = [fleet.probe_set(server)[1] != right.probe_set(server)[1] for server in range(2)]
+    assert not np.array_equal(*places)
+
+
+def test_an_edge_server_commits_to_the_labels_that_it_believes():
+    assert fleet_with().probe_digest(0) != fleet_with(probes_wrong_labels=0.5).probe_digest(0)
+
+
+def test_invalid_no_class_left_to_probe():
+    with pytest.raises(UserError, match=r"trust\.probes_missing_classes = 4: allowed: 0 to 3"):
+        fleet_with(probes_missing_classes=4)
 
 
 def test_test_images_are_drawn_once_and_all_different():

@@ -11,10 +11,10 @@ import numpy as np
 from platoon.drivers.datasets import ImageData
 from platoon.errors import UserError
 from platoon.fleet import draw_malicious, draw_members, is_on, list_attacks
-from platoon.learning.attacks.data import DataTerms
+from platoon.learning.attacks.data import DataTerms, label_flip
 from platoon.learning.attacks.rules import DataRule, Rule, resolve_attack, strength_of
 from platoon.learning.images import Images
-from platoon.learning.partition import Partitioner, draw_probes, hold_out
+from platoon.learning.partition import Partitioner, draw_missing_classes, draw_probes, hold_out
 from platoon.nouns import Bools, Digest, Ints
 from platoon.rng import stream
 from platoon.scenario import Attack, Scenario
@@ -41,6 +41,11 @@ class FleetData:
         Raises:
             UserError: the data set has too few images, or classes, for the partition or for the probes.
         """
+        if scenario.trust.probes_missing_classes >= data.classes:
+            raise UserError(
+                f"trust.probes_missing_classes = {scenario.trust.probes_missing_classes}: allowed: 0 to "
+                f"{data.classes - 1}, so that {data.name} keeps a class"
+            )
         self.scenario = scenario
         self.data = data
         self.malicious: Bools = draw_malicious(scenario.fleet, scenario.seed)
@@ -120,16 +125,29 @@ class FleetData:
         return self.data.train_images[indices], np.asarray(labels[indices])
 
     def probe_set(self, edge_server: int) -> tuple[Images, Ints]:
-        """An edge server's probe images and their true labels."""
+        """An edge server's probe images, and the labels that it takes for true: right ones of every class, unless
+        the scenario says otherwise."""
+        trust, seed = self.scenario.trust, self.scenario.seed
         chosen = draw_probes(
             self._held_out,
             self.data.train_labels,
             classes=self.data.classes,
-            per_class=self.scenario.trust.probes_per_class,
-            seed=self.scenario.seed,
+            per_class=trust.probes_per_class,
+            seed=seed,
             edge_server=edge_server,
+            missing=draw_missing_classes(
+                self.data.classes,
+                trust.probes_missing_classes,
+                alike=trust.probes_missing_alike,
+                seed=seed,
+                edge_server=edge_server,
+            ).tolist(),
         )
-        return self.data.train_images[chosen], np.asarray(self.data.train_labels[chosen])
+        images, labels = self.data.train_images[chosen], np.asarray(self.data.train_labels[chosen])
+        if not trust.probes_wrong_labels:
+            return images, labels
+        terms = DataTerms(classes=self.data.classes, strength=trust.probes_wrong_labels, source=0, target=0)
+        return label_flip(images, labels, terms, stream(seed, "wrong-labels", edge_server))
 
     def probe_digest(self, edge_server: int) -> Digest:
         """SHA-256 over an edge server's probe images and labels: what it commits to before it judges."""

@@ -5,6 +5,7 @@ Inside a vehicle no image repeats; two vehicles may hold the same image (a fleet
 as MNIST itself). Probes come from a reserve that no vehicle draws from.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,12 +61,28 @@ def hold_out(labels: Ints, groups: Ints, *, classes: int, probes_per_class: int,
 
 
 def draw_probes(
-    held_out: HeldOut, labels: Ints, *, classes: int, per_class: int, seed: int, edge_server: int
+    held_out: HeldOut,
+    labels: Ints,
+    *,
+    classes: int,
+    per_class: int,
+    seed: int,
+    edge_server: int,
+    missing: Collection[int] = (),
 ) -> Ints:
-    """Indices of one edge server's probe images: ``per_class`` of every class, class by class."""
+    """Indices of one edge server's probe images: ``per_class`` of every class that is not ``missing``, class by
+    class. What is missing changes no other image."""
     rng = stream(seed, "probe", edge_server)
     of_class = [held_out.reserve[labels[held_out.reserve] == label] for label in range(classes)]
-    return np.concatenate([rng.choice(indices, per_class, replace=False) for indices in of_class])
+    drawn = [rng.choice(indices, per_class, replace=False) for indices in of_class]
+    return np.concatenate([chosen for label, chosen in enumerate(drawn) if label not in missing])
+
+
+def draw_missing_classes(classes: int, missing: int, *, alike: bool, seed: int, edge_server: int) -> Ints:
+    """The classes (``missing``,) of which one edge server has no probes, sorted: its own, or everybody's. More
+    missing classes are those of a smaller number and others."""
+    who = () if alike else (edge_server,)
+    return np.sort(stream(seed, "missing-classes", *who).permutation(classes)[:missing])
 
 
 class Partitioner:

@@ -92,6 +92,15 @@ class Trust(Section):
         None, ge=-1, le=1, description="Q_min; None takes the score's own (cosine: 0.3, DTB-FL)"
     )
     probes_per_class: Count = Field(20, description="labelled probe samples per class at each edge server")
+    probes_missing_classes: int = Field(
+        0, ge=0, description="classes that are missing in each edge server's probe set, drawn once; 0: none"
+    )
+    probes_missing_alike: bool = Field(
+        False, description="the same classes are missing at all edge servers; false: at each its own"
+    )
+    probes_wrong_labels: Share = Field(
+        0.0, description="share of each edge server's probes whose label is a random wrong one, drawn once"
+    )
     rule: Literal["default", "as_written", "evidence"] = Field(
         "evidence",
         description="reputation as the papers mean it; with DTB-FL's penalty floor at rho_min; or a Beta "
