@@ -13,6 +13,7 @@ from platoon import __version__
 from platoon.cli import options
 from platoon.cli.ledger import ledger_app
 from platoon.cli.live import LiveView
+from platoon.cli.market import market_app
 from platoon.cli.world import world_app
 from platoon.drivers.progress import Silent
 from platoon.errors import UserError, VerificationError
@@ -29,6 +30,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Data sets: what is there, and how to get it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(market_app, name="market")
 app.add_typer(world_app, name="world")
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="scenario file")]
@@ -92,7 +94,7 @@ def compare(
 
 
 @app.command()
-def grid(  # noqa: PLR0917
+def grid(
     file: Annotated[Path, typer.Argument(metavar="GRID.toml", help="grid file")],
     out: Annotated[Path | None, typer.Option(help="folder of the grid; default: runs/NAME")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=256, help="runs at once; default: cores")] = None,

@@ -26,10 +26,12 @@ def sketch_domain(images: Images) -> tuple[int, ...]:
         ValueError: no images, or too small ones.
     """
     if len(images) == 0 or min(images.shape[1:3]) < GRID:
-        raise ValueError(f"images of shape {images.shape}; allowed: some, {GRID} pixels wide and high at least")
+        raise ValueError(
+            f"images of shape {images.shape}; allowed: some, {GRID} pixels wide and high at least"
+        )
     grey = images.mean(axis=3) / 255
     rows = np.array_split(np.arange(grey.shape[1]), GRID)
     columns = np.array_split(np.arange(grey.shape[2]), GRID)
     cells = np.stack([grey[:, row][:, :, column].mean(axis=(1, 2)) for row in rows for column in columns])
     moments = np.concatenate([cells.mean(axis=1), cells.std(axis=1)])
-    return tuple(int(round(value * MILLION)) for value in moments)
+    return tuple(round(float(value) * MILLION) for value in moments)

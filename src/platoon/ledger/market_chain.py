@@ -7,7 +7,7 @@ money was paid in, so minting stays open; everything else conserves every unit.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from platoon.ledger.market_state import MarketState, fold
 from platoon.ledger.model_registry import EDGE_SERVER, VEHICLE
 from platoon.nouns import SECOND, Address, Digest, Duration, Instant, Tokens
 from platoon.records.listings import Listing
+from platoon.records.opinions import OpinionRules
 from platoon.records.rules import MAX_EDGE_SERVERS
 from platoon.records.signing import Account, split_signature
 from platoon.records.transactions import Call, decode_transaction, recover_sender_key, sign_transaction
@@ -36,8 +37,8 @@ class MarketRules:
 
     patience: Duration = _HOUR
     """Microseconds that a seller has to deliver, a buyer to answer, edge servers to decide."""
-    opinions: tuple[int, ...] = ()
-    """Arguments of the contract of opinions."""
+    opinions: OpinionRules = field(default_factory=OpinionRules)
+    """How reputations of sellers come about."""
 
 
 class SignedCall(NamedTuple):
@@ -232,7 +233,7 @@ def verify_market(path: Path) -> MarketChain:
 def list_founding_calls(operator: Address, edge_servers: Sequence[Address], rules: MarketRules) -> list[Call]:
     """The operator's first calls: contracts, edge servers, and who obeys whom."""
     contracts = ContractSet(operator, MARKET)
-    constructors = {"Trades": (rules.patience,), "Opinions": rules.opinions}
+    constructors = {"Trades": (rules.patience,), "Opinions": (astuple(rules.opinions),)}
     deployments = [
         contracts.deployment(
             i,

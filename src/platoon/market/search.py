@@ -1,7 +1,7 @@
 """Finding a model: what a buyer asks for, held against what listings say and what is known of their sellers.
 
-Filters first (task, labels, size, licence, price, least reputation), then an order: by the distance of domains where
-the buyer shows a sketch of its own data, else by the road distance to where a model was trained (similar
+Filters first (task, labels, size, licence, price, least reputation), then an order: by the distance of domains
+where the buyer shows a sketch of its own data, else by the road distance to where a model was trained (similar
 surroundings, TL market section III), else by the seller's reputation.
 """
 

@@ -18,7 +18,10 @@ def compute_driving_distances(roads: RoadMap, start: Floats, places: Floats) -> 
         start: (2,) metres.
         places: (P, 2) metres.
     """
-    _, edges, offsets = roads.project(np.vstack([start[None], places]))
+    points, rows, headings = roads.project(np.vstack([start[None], places]))
+    edges = roads.sample_edge[rows]
+    along = np.stack([np.cos(headings), np.sin(headings)], axis=1)
+    offsets = roads.sample_offset[rows] + ((points - roads.samples[rows]) * along).sum(axis=1)
     pairs = [(i, j) for i, following in enumerate(roads.successors) for j in following]
     begin, end = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     count = len(roads.lengths)

@@ -67,7 +67,9 @@ class Description:
         if not 0 <= self.accuracy <= MILLION:
             raise ValueError(f"accuracy of {self.accuracy}; allowed: 0 to {MILLION} ppm")
         numbers = (self.parameters, *self.inputs, *self.domain, *map(abs, self.place or ()))
-        if max(len(self.domain), len(self.inputs)) > MAX_DOMAIN or any(not 0 <= number <= MAX_NUMBER for number in numbers):
+        if max(len(self.domain), len(self.inputs)) > MAX_DOMAIN or any(
+            not 0 <= number <= MAX_NUMBER for number in numbers
+        ):
             raise ValueError(f"a number out of range, or more than {MAX_DOMAIN} of them")
 
     def encode(self) -> tuple[bytes, ...]:

@@ -5,8 +5,9 @@ in the contract's words. In this process all parties share a folder; on a networ
 calls would be the same.
 """
 
+import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from platoon.drivers.foreign_models import Tensors, read_foreign_model
@@ -14,10 +15,11 @@ from platoon.drivers.market.folder import MarketFolder
 from platoon.errors import UserError
 from platoon.ledger.engine import Receipt
 from platoon.ledger.market_chain import MarketChain, SignedCall, list_joining_calls
-from platoon.ledger.market_state import Auction, Entry, MarketState, Trade
-from platoon.market.auction.boosts import BoostNetwork, compute_network_digest, encode_network, export_table
+from platoon.ledger.market_state import Auction, Entry, ListingState, MarketState, Trade, TradeState
+from platoon.market.auction.boosts import BoostNetwork, compute_network_digest, export_table, to_record
 from platoon.market.auction.tables import BoostTable, raise_to_asks, reserve_table, scale_table
-from platoon.nouns import Address, Digest, Duration, Instant, Tokens
+from platoon.market.search import Found, Offer, Wanted, search
+from platoon.nouns import Digest, Duration, Instant, Tokens
 from platoon.records.deliveries import KEY_BYTES, open_delivery, pack_delivery
 from platoon.records.encoding import EMPTY_DIGEST, compute_content_digest
 from platoon.records.listings import Description, Listing, compute_tensors_digest, sign_listing
@@ -26,6 +28,8 @@ from platoon.records.signing import Account
 from platoon.records.transactions import Call
 
 MODEL = ".safetensors"
+MOST_ASKED = 32
+"""Sellers whose reputations the contract gives at once."""
 _KINDS = {"float32": "F32", "float16": "F16", "int32": "I32"}
 _HALF = 2
 
@@ -133,6 +137,33 @@ class Desk:
         """Of sellers by handle, as they stand now, ppm."""
         return self.chain.read_reputations(sellers, self.state.now)
 
+    def reputations_of_all(self) -> dict[int, int]:
+        """Of every trader by handle, ppm."""
+        handles = sorted(self.state.accounts.values())
+        known: list[int] = []
+        for start in range(0, len(handles), MOST_ASKED):
+            known += self.reputations(handles[start : start + MOST_ASKED])
+        return dict(zip(handles, known, strict=True))
+
+    def list_open(self) -> list[int]:
+        """Numbers of listings that are for sale."""
+        return [n for n, entry in self.state.listings.items() if entry.state is ListingState.OPEN]
+
+    def search(self, wanted: Wanted, metres: Mapping[int, float]) -> tuple[Found, ...]:
+        """What is for sale and fits; ``metres``: by listing, how far it is to where it was trained."""
+        entries = [self.state.listings[number] for number in self.list_open()]
+        reputations = self.reputations_of_all()
+        offers = [
+            Offer(
+                number=entry.number,
+                listing=entry.listing,
+                reputation=reputations[entry.seller],
+                metres=metres.get(entry.number),
+            )
+            for entry in entries
+        ]
+        return search(offers, wanted)
+
     def open_custody(self, number: int) -> bytes:
         """A listed model at the edge servers, checked against its digest; it never leaves them but sealed."""
         return self.folder.fetch("custody", self.find_listing(number).listing.model, MODEL)
@@ -183,7 +214,7 @@ class Desk:
     def introduce(self, network: BoostNetwork) -> Digest:
         """Register a learned auction's parameters by their digest, and keep them; no second time for the same."""
         digest = compute_network_digest(network)
-        self.folder.put("networks", f"{digest.hex()}.rlp", encode_network(network))
+        self.folder.put("networks", f"{digest.hex()}.json", json.dumps(to_record(network)).encode())
         if digest not in self.state.networks:
             self._submit("introduce", self._at_edge(self.chain.call("Auctions", "introduce", digest)))
         return digest
@@ -380,7 +411,7 @@ class Desk:
         """What silence leads to: an undelivered trade is refunded, an unanswered delivery paid."""
         trade = self.find_trade(number)
         self.tick()
-        name = "claim" if trade.file is not None and trade.state == 2 else "reclaim"
+        name = "claim" if trade.state is TradeState.DELIVERED else "reclaim"
         self._submit(name, self._at_edge(self.chain.call("Trades", name, number)))
 
     def rate(self, buyer: str, number: int, accuracy: int) -> bool:
@@ -411,13 +442,3 @@ def digest_tensors(tensors: Tensors) -> Digest:
     return compute_tensors_digest(
         [(name, _KINDS[values.dtype.name], values.shape) for name, values in tensors.items()]
     )
-
-
-def found_market(folder: MarketFolder, chain: MarketChain) -> Desk:
-    """A desk that goes by the machine's clock."""
-    return Desk(folder, chain, folder.read_clock)
-
-
-def address_text(address: Address) -> str:
-    """As people know it."""
-    return f"0x{address.hex()}"

@@ -112,7 +112,9 @@ def judge_listings(desk: Desk, numbers: Sequence[int], own: Labelled) -> Verdict
             refused[number] = str(error)
     ranking = rank_candidates(judge_models(candidates, own.labels))
     values = _value(ensemble, own.labels)
-    shares = {} if values is None else dict(zip([n for n, _ in ensemble], map(float, values.values), strict=True))
+    shares = (
+        {} if values is None else dict(zip([n for n, _ in ensemble], map(float, values.values), strict=True))
+    )
     return Verdict(ranking=ranking, values=shares, refused=refused)
 
 
@@ -129,7 +131,9 @@ def measure_accuracy(content: bytes, listing: Listing, own: Labelled) -> int:
         UserError: the model has another label space or input than the images.
     """
     if listing.description.labels != own.names:
-        raise UserError("the model's labels are not those of the images; measure it yourself and use --accuracy")
+        raise UserError(
+            "the model's labels are not those of the images; measure it yourself and use --accuracy"
+        )
     model, weights = _load(content, listing)
     correct = count_correct(model, weights, _fit(own.images, listing), own.labels)
     return to_ppm(int(correct.sum()) / len(own.labels))
@@ -158,16 +162,16 @@ def _fit(images: Images, listing: Listing) -> Images:
 # ---- listing what platoon has trained -----------------------------------------------------------------------
 
 
-def describe_run(path: Path, *, task: str, usage: str, requirement: str, place: tuple[int, int] | None) -> tuple[
-    bytes, Description
-]:
+def describe_run(
+    path: Path, *, task: str, usage: str, requirement: str, place: tuple[int, int] | None
+) -> tuple[bytes, Description]:
     """The final model of a run, and what its seller says of it.
 
     Raises:
         UserError: no run, or one that has not ended.
     """
     directory = RunDirectory.open(path)
-    summary, scenario = directory.summary(), directory.scenario()
+    summary, scenario = directory.summary, directory.scenario
     if summary is None or not summary.get("model_digest"):
         raise UserError(f"{path}: the run has not ended; `platoon resume {path}` ends it")
     try:
