@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,7 @@ def make_wanted(
         most_price=None if most_price is None else round(most_price * MILLION),
         least_reputation=round(least_reputation * MILLION),
         domain=domain,
-        **({} if most_metres is None else {"most_metres": most_metres}),
+        most_metres=inf if most_metres is None else most_metres,
     )
 
 

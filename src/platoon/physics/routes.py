@@ -26,7 +26,7 @@ def compute_driving_distances(roads: RoadMap, start: Floats, places: Floats) -> 
     begin, end = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     count = len(roads.lengths)
     graph = csr_matrix((roads.lengths[begin], (begin, end)), shape=(count, count))
-    to_starts = dijkstra(graph, indices=int(edges[0]))  # from the start of the first road to that of each
+    to_starts = dijkstra(graph, indices=edges[:1])[0]  # from the start of the first road to that of each
     distances: Floats = to_starts[edges[1:]] + offsets[1:] - offsets[0]
     ahead = (edges[1:] == edges[0]) & (offsets[1:] >= offsets[0])
     behind = (edges[1:] == edges[0]) & ~ahead

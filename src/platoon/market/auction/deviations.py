@@ -127,7 +127,7 @@ def _complements(rng: np.random.Generator, own: Int64s, _others: Int64s) -> Int6
     """Bundles said to be worth more than their parts, or less."""
     size = own.shape[1]
     more = np.array([bundle.bit_count() - 1 for bundle in range(size)])
-    told: Int64s = own + more[None, :] * rng.integers(-300_000, 300_001, size=(len(own), 1))
+    told: Int64s = own + more[None, :].astype(np.int64) * rng.integers(-300_000, 300_001, size=(len(own), 1))
     return told
 
 
