@@ -26,6 +26,8 @@ MOST_PERIODS: Final = 8
 MOST_RATINGS: Final = 2**14 - 1
 """Of a buyer and a seller in one period."""
 MOST_STRENGTH: Final = 2**40
+DAY: Final = Duration(24 * 3600 * 10**6)
+_START: Final = Instant(0)
 ROUNDS: Final = 3
 """In which voices are weighed by their agreement with the others."""
 _MOST_HANDLE = 2**128 - 1
@@ -72,7 +74,7 @@ class OpinionRules:
     """What the prior weighs in a market-wide reputation, ppm of a trusted buyer's voice."""
     least_common: int = 3
     """Sellers that two buyers must both have rated to be compared."""
-    period: Duration = Duration(24 * 3600 * 10**6)
+    period: Duration = DAY
     """Microseconds."""
     periods: int = 8
     """How many count, the present one included: the window."""
@@ -120,7 +122,7 @@ class Count(NamedTuple):
 
     @property
     def evidence(self) -> int:
-        """How much of its buyer's voice a value has, n / (n + 1) of n events, ppm: many events of one are one voice."""
+        """What a value of n events has of its buyer's voice, n / (n + 1), ppm: many events of one are one voice."""
         return self.all * MILLION // (self.all + 1)
 
 
@@ -162,7 +164,7 @@ def compare(own: Row, others: Row, rules: OpinionRules) -> Agreement:
     It is not defined over fewer than ``least_common`` sellers, nor where one of the two rates them all alike.
 
     >>> compare({1: 0, 2: 500_000, 3: 900_000}, {1: 100_000, 2: 400_000, 3: 1_000_000}, OpinionRules())
-    Agreement(trust=973328, is_friend=True, common=3)
+    Agreement(trust=967867, is_friend=True, common=3)
     """
     common = own.keys() & others.keys()
     n = len(common)
@@ -185,7 +187,7 @@ class Opinions:
     """All ratings that still count, folded from ``record``. A refused rating changes nothing."""
 
     rules: OpinionRules
-    latest: Instant = Instant(0)
+    latest: Instant = _START
     """Time of the last rating."""
     referees: set[int] = field(default_factory=set)
     buyers: list[_Seat] = field(default_factory=list)
@@ -195,7 +197,7 @@ class Opinions:
     """By buyer and seller: events by period."""
     _uploads: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    # ---- calls ------------------------------------------------------------------------------------------------------
+    # ---- calls --------------------------------------------------------------------------------------------------
 
     def appoint(self, referee: int) -> None:
         """A buyer by whom agreement is measured from now on, for good.
@@ -234,7 +236,7 @@ class Opinions:
             self._uploads[buyer, seller] = uploaded
         return Rated(count.positive, count.all, uploaded)
 
-    # ---- views: each raises ``ValueError`` for a time before the last rating ----------------------------------------
+    # ---- views: each raises ``ValueError`` for a time before the last rating ------------------------------------
 
     def counts(self, buyer: int, seller: int, at: Instant) -> Count:
         """Events of a buyer with a seller in the window."""
@@ -251,7 +253,7 @@ class Opinions:
         return compare(self._row(buyer, period), self._row(other, period), self.rules)
 
     def integrated(self, buyer: int, seller: int, at: Instant) -> tuple[Ppm, bool]:
-        """r, ppm: what a buyer makes of a seller by all that it knows; the prior where it knows nothing, and whether."""
+        """r, ppm: what a buyer makes of a seller by all that it knows, and whether it knows anything (else the prior)."""
         value, is_defined = self._integrate(buyer, seller, self._find_period(at))
         return Ppm(value), is_defined
 
@@ -272,7 +274,7 @@ class Opinions:
         voices = self._weigh(period)
         return [Ppm(self._hear(seller, voices, period)) for seller in sellers]
 
-    # ---- helpers ----------------------------------------------------------------------------------------------------
+    # ---- helpers ------------------------------------------------------------------------------------------------
 
     def _find_period(self, at: Instant) -> int:
         _require(at >= self.latest, "time runs backwards")
@@ -308,8 +310,8 @@ class Opinions:
         terms = [(self.rules.direct, count.value)] if count.all else []
         trusts, trusted, heard = 0, 0, []
         for other in self._find_present(period):
-            said = self._said(other, seller, period)
-            if other == buyer or said is None:
+            said = None if other == buyer else self._said(other, seller, period)
+            if said is None:
                 continue
             agreement = compare(own, self._row(other, period), self.rules)
             if agreement.is_friend:
