@@ -14,11 +14,19 @@ import numpy as np
 
 from platoon.learning.attacks.laws import check_attack
 from platoon.learning.laws import check_aggregator, check_score
+from platoon.market.auction.laws import check_auction
 from platoon.nouns import Floats, Forecasts, Instant, Ints, seconds
 from platoon.rng import stream
 from platoon.twin.selectors import NEVER, Candidates, Selector
 
-__all__ = ["check_aggregator", "check_attack", "check_score", "check_selector", "make_candidates"]
+__all__ = [
+    "check_aggregator",
+    "check_attack",
+    "check_auction",
+    "check_score",
+    "check_selector",
+    "make_candidates",
+]
 
 
 def check_selector(selector: Selector, *, trusts_reputation: bool = False, trials: int = 50) -> None:

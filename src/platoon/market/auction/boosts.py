@@ -1,7 +1,7 @@
 """Boosts of an affine maximiser as a function of the models' reputations: a small set network in pure integers.
 
-Who runs an auction computes the table of boosts from the registered parameters and the reputations that stood before
-the first bid. Every node must get the same table to the bit, so nothing here is a float: weights, biases and
+Who runs an auction computes the table of boosts from the registered parameters and the reputations that stood
+before the first bid. Every node must get the same table to the bit, so nothing here is a float: weights, biases and
 activations are integers in units of 2^-20, products are shifted back with rounding towards minus infinity, the
 activation is max(0, x), and sums stay below 2^62 (a network for which they might not is refused).
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from platoon.errors import UserError
 from platoon.market.auction.tables import MOST_MODELS, BoostTable
-from platoon.nouns import MILLION, Digest, Ints
+from platoon.nouns import MILLION, Digest, FixedPoint, Ints
 from platoon.records.encoding import encode_number, encode_rlp, keccak
 
 BITS: Final = 20
@@ -43,13 +43,13 @@ class BoostNetwork:
     """What every unsold model adds to gamma whatever its reputation, 10^-6."""
     reserve_slope: int
     """What an unsold model of reputation 1.0 adds on top, in proportion to its reputation, 10^-6."""
-    embed_1: Ints
+    embed_1: FixedPoint
     """(a, 2) from a reputation."""
-    embed_2: Ints
+    embed_2: FixedPoint
     """(b, a + 1)"""
-    head_1: Ints
+    head_1: FixedPoint
     """(c, 2 b + 1) from a bundle's sum and the sum of all models."""
-    head_2: Ints
+    head_2: FixedPoint
     """(2, c + 1) to beta and gamma, without an activation."""
 
     def __post_init__(self) -> None:
@@ -150,7 +150,7 @@ def from_record(record: dict[str, Any], where: str) -> BoostNetwork:
     return network
 
 
-def _layer(layer: Ints, inputs: Ints, *, rectified: bool) -> Ints:
+def _layer(layer: FixedPoint, inputs: Ints, *, rectified: bool) -> Ints:
     """(..., outputs) of one layer on (..., inputs), units of 2^-20 throughout."""
     wide = layer.astype(np.int64)
     outputs = (inputs @ wide[:, :-1].T >> BITS) + wide[:, -1]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from platoon.nouns import MILLION, Floats, Ints
 
@@ -128,7 +129,7 @@ def _best(worth: Ints, start: Ints) -> Ints:
     return np.asarray((best[::-1] + worth[-1]).max(axis=0))
 
 
-def _choose(worth: Ints, start: Ints) -> tuple[Ints, list[Ints]]:
+def _choose(worth: Ints, start: Ints) -> tuple[Ints, list[NDArray[np.int16]]]:
     """The maximum (P,), and for each buyer (2^m, P) the bundle that is taken out of each pool."""
     best, choices = start, []
     for own in worth:

@@ -8,7 +8,8 @@ objective.
 
 The TL market names neither distribution nor range of reputations. ``r1_high`` and ``r1_low`` are our reconstruction
 of its Fig. 3(a), the one setting found in which its +30 % and +10 % over second price hold: three buyers, q = 0.7,
-values not scaled. ``u01`` is the dense market in which the literature on learned auctions reports.
+values not scaled. ``u01`` is the dense market in which the literature on learned auctions reports; ``u01_scaled``
+is the same with values that fall with reputation.
 """
 
 from dataclasses import dataclass, replace
@@ -68,6 +69,7 @@ MARKETS: Final[dict[str, Market]] = {
         most_reputation=900_000,
     ),
     "u01": Market(buyers=3, models=3),
+    "u01_scaled": Market(buyers=3, models=3, least_reputation=700_000, scaled=True),
 }
 """By name, at three buyers and three models; ``find_market`` changes the size."""
 

@@ -122,7 +122,12 @@ def train_boosts(markets: Sequence[Market], settings: BoostTraining, seed: int) 
             trusted = torch.from_numpy((reputations / MILLION).astype(np.float32))
             optimiser.zero_grad()
             revenue = compute_soft_revenue(
-                floats, bids, trusted, temperature, (reserve / MILLION, slope / MILLION), settings.objective
+                floats,
+                bids,
+                trusted,
+                temperature=temperature,
+                reserves=(reserve / MILLION, slope / MILLION),
+                objective=settings.objective,
             )
             (-revenue).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -133,6 +138,7 @@ def compute_soft_revenue(
     floats: FloatBoosts,
     bids: Tensor,
     reputations: Tensor,
+    *,
     temperature: float,
     reserves: tuple[float, float],
     objective: Objective,
@@ -199,7 +205,7 @@ def _members(models: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
 
 @cache
 def _assignments(buyers: int, models: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Of all K assignments: per buyer (m, K) which models it gets and (2^m, K) which bundle that is; unsold (2^m, K)."""
+    """Of all K assignments: per buyer (m, K) the models that it gets, and (2^m, K) the bundle; unsold (2^m, K)."""
     owner = np.array(list(product(range(buyers + 1), repeat=models)))  # (K, m); n: unsold
     held = [owner == who for who in range(buyers + 1)]
     masks = [part @ (1 << np.arange(models)) for part in held]
