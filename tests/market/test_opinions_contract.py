@@ -1,4 +1,5 @@
-"""Opinions.vy in the EVM and its twin in plain integers say the same to arbitrary ratings; bounds, gas, refusals."""
+"""Opinions.vy in the EVM and its twin in plain integers say the same to arbitrary ratings; bounds, gas,
+refusals."""
 
 import dataclasses
 
