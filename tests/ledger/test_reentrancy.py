@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from platoon.contracts.build import FOLDER
-from platoon.ledger.contract_kinds import KINDS, MARKET, TASK_CHAIN, ContractKind
-from platoon.ledger.contracts import CONTRACTS, ContractSet, load_artefact
+from platoon.ledger.contract_kinds import KINDS
+from platoon.ledger.contracts import ContractSet, load_artefact
 from platoon.ledger.evm import Machine
 from platoon.records.encoding import compute_contract_address
 from platoon.records.signing import simulated_account
 
-SOURCES = {name: (FOLDER / f"{name}.vy").read_text(encoding="utf-8") for name in CONTRACTS}
+DEPLOYED = [(kind, name) for kind in KINDS for name in kind.contracts]
+SOURCES = {name: (FOLDER / f"{name}.vy").read_text(encoding="utf-8") for _, name in DEPLOYED}
 MODULES = {
-    path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.vy") if path.stem not in CONTRACTS
+    path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.vy") if path.stem not in SOURCES
 }
 DEFINITION = re.compile(r"((?:@\w+\n)+)def (\w+)\(((?:.|\n)*?)(?=\n\n\n|\Z)")
 CALL = re.compile(r"\b(extcall|staticcall) (\w+)\(([\w.]+)\)")
@@ -38,21 +39,19 @@ def test_modules_change_nothing_elsewhere(name):
     assert "extcall" not in MODULES[name]
 
 
-@pytest.mark.parametrize("name", CONTRACTS)
-def test_contracts_call_only_contracts_of_their_set(name):
+@pytest.mark.parametrize(("kind", "name"), DEPLOYED, ids=str)
+def test_contracts_call_only_contracts_of_their_set(kind, name):
     for _, callee, target in CALL.findall(SOURCES[name]):
         if target.startswith("self."):
-            assert BOUND[name, "bind"] == callee, (
+            assert callee in kind.bound[name, "bind"], (
                 f"{name} calls {callee} at an address that somebody may choose"
             )
         else:
             assert target.upper() == callee.upper(), f"{name} calls {callee} at {target}"
-            assert callee in TASK_CHAIN.links[name], (
-                f"{name} calls {callee}, which its deployment does not fix"
-            )
+            assert callee in kind.links[name], f"{name} calls {callee}, which its deployment does not fix"
 
 
-@pytest.mark.parametrize("name", CONTRACTS)
+@pytest.mark.parametrize("name", SOURCES)
 def test_whoever_calls_to_change_something_holds_a_lock(name):
     functions = {match[2]: (match[1], match[3]) for match in DEFINITION.finditer(SOURCES[name])}
     calling = {function for function, (_, body) in functions.items() if "extcall " in body}
@@ -74,11 +73,13 @@ OPERATOR = simulated_account(1, "operator", 0)
 
 
 @pytest.mark.parametrize(
-    ("name", "position"), [(name, i) for name, links in TASK_CHAIN.links.items() for i in range(len(links))]
+    ("kind", "name", "position"),
+    [(kind, name, i) for kind in KINDS for name, links in kind.links.items() for i in range(len(links))],
+    ids=str,
 )
-def test_invalid_deployment_linked_to_a_foreign_contract(name, position):
-    contracts = ContractSet(OPERATOR.address)
-    links: list[Any] = [contracts.addresses[linked] for linked in TASK_CHAIN.links[name]]
+def test_invalid_deployment_linked_to_a_foreign_contract(kind, name, position):
+    contracts = ContractSet(OPERATOR.address, kind)
+    links: list[Any] = [contracts.addresses[linked] for linked in kind.links[name]]
     links[position] = simulated_account(1, "stranger", 0).address
     artefact = load_artefact(name)
     plain = {"uint256": 1, "int256": 1, "address": OPERATOR.address, "bytes32": b"\x01" * 32}
@@ -86,7 +87,7 @@ def test_invalid_deployment_linked_to_a_foreign_contract(name, position):
         signature = codec.signature
         parts = signature[1:-1].split(",") if signature.startswith("(") else None
         links.append(tuple(plain[part] for part in parts) if parts else plain[signature])
-    number = CONTRACTS.index(name)
+    number = kind.contracts.index(name)
     with pytest.raises(ValueError, match="not linked to the contracts of its own set"):
         contracts.decode_deployment(contracts.deployment(number, links), number)
 

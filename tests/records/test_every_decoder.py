@@ -13,19 +13,23 @@ from hypothesis import strategies as st
 
 import platoon
 from platoon.ledger.blocks import Header, Result, recover_sealers
-from platoon.ledger.contracts import CONTRACTS, ContractSet, Log, load_artefact
+from platoon.ledger.contract_kinds import KINDS
+from platoon.ledger.contracts import ContractSet, Log, load_artefact
 from platoon.nouns import Address, Digest, SignedUpdate
 from platoon.protocol.wire import decode_seal_reply, decode_seal_request
 from platoon.records.certificates import Certificate
 from platoon.records.encoding import decode_number, decode_rlp, decode_strings, encode_rlp
 from platoon.records.identity import Rotation
 from platoon.records.lanes import unpack_lanes, unpack_scores
+from platoon.records.listings import Description
 from platoon.records.packed import unpack_settlement, unpack_taken, unpack_verdict
 from platoon.records.sealed import TaskOrder
-from platoon.records.signing import recover, recover_update_signer
-from platoon.records.transactions import MAX_GAS, Call, decode_transaction
+from platoon.records.signing import recover, recover_public_key, recover_update_signer
+from platoon.records.transactions import MAX_GAS, Call, decode_transaction, recover_sender_key
 
-SET = ContractSet(Address(b"\x11" * 20))
+SETS = [ContractSet(Address(b"\x11" * 20), kind) for kind in KINDS]
+PAIRS = [(own, contract) for own in SETS for contract in own.kind.contracts]
+ALL = sorted({contract for _, contract in PAIRS})
 NOBODY = Address(bytes(20))
 
 
@@ -41,14 +45,13 @@ def read_all(reads: Iterable[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Non
         raise ValueError("; ".join(said))
 
 
-def make_calls(data: bytes) -> list[Call]:
-    """A call of every contract."""
-    return [Call(to=SET.addresses[contract], data=data, gas=MAX_GAS) for contract in CONTRACTS]
-
-
 def decode_any_call(data: bytes) -> None:
     """As data of a call of every contract."""
-    read_all((read, (call,)) for call in make_calls(data) for read in (SET.decode_call, SET.check_call))
+    read_all(
+        (read, (Call(to=own.addresses[contract], data=data, gas=MAX_GAS),))
+        for own, contract in PAIRS
+        for read in (own.decode_call, own.check_call)
+    )
 
 
 def decode_any_log(data: bytes) -> None:
@@ -56,33 +59,38 @@ def decode_any_log(data: bytes) -> None:
     topics = tuple(data[i : i + 32] for i in range(0, min(len(data), 96) // 32 * 32, 32))
     rest = data[len(topics) * 32 :]
     logs = [
-        Log(address=SET.addresses[contract], topics=(event, *topics[: len(kind.topics)]), data=rest)
-        for contract in CONTRACTS
+        (own, Log(address=own.addresses[contract], topics=(event, *topics[: len(kind.topics)]), data=rest))
+        for own, contract in PAIRS
         for event, kind in load_artefact(contract).events.items()
     ]
-    logs += [Log(address=address, topics=topics, data=rest) for address in SET.addresses.values()]
-    read_all((SET.decode_log, (log,)) for log in logs)
+    logs += [(own, Log(address=own.addresses[contract], topics=topics, data=rest)) for own, contract in PAIRS]
+    read_all((own.decode_log, (log,)) for own, log in logs)
 
 
 def decode_any_deployment(data: bytes) -> None:
     """Behind the creation code of every contract."""
-    calls = [Call(to=None, data=load_artefact(name).bytecode + data, gas=6_000_000) for name in CONTRACTS]
-    read_all((SET.decode_deployment, (call, i)) for i, call in enumerate(calls))
+    read_all(
+        (
+            own.decode_deployment,
+            (Call(to=None, data=load_artefact(name).bytecode + data, gas=6_000_000), place),
+        )
+        for own in SETS
+        for place, name in enumerate(own.kind.contracts)
+    )
 
 
 def decode_any_output(data: bytes) -> None:
     """As what any function returns."""
-    calls = [
-        Call(to=SET.addresses[contract], data=selector, gas=MAX_GAS)
-        for contract in CONTRACTS
+    read_all(
+        (own.decode_output, (Call(to=own.addresses[contract], data=selector, gas=MAX_GAS), data))
+        for own, contract in PAIRS
         for selector in load_artefact(contract).functions
-    ]
-    read_all((SET.decode_output, (call, data)) for call in calls)
+    )
 
 
 def decode_any_arguments(data: bytes) -> None:
     """As arguments of every function, and as data of every event."""
-    artefacts = [load_artefact(contract) for contract in CONTRACTS]
+    artefacts = [load_artefact(contract) for contract in ALL]
     inputs = [function.inputs for artefact in artefacts for function in artefact.functions.values()]
     events = [event.data for artefact in artefacts for event in artefact.events.values()]
     read_all((codecs.decode, (data,)) for codecs in [*inputs, *events])
@@ -123,7 +131,12 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
     "records/packed.py: unpack_taken": lambda data: [unpack_taken(word) for word in as_words(data)],
     "records/packed.py: unpack_verdict": lambda data: [unpack_verdict(word) for word in as_words(data)],
     "records/sealed.py: decode TaskOrder": TaskOrder.decode,
+    "records/listings.py: decode Description": lambda data: Description.decode(
+        [data[i : i + 32] for i in range(0, len(data), 32)]
+    ),
     "records/signing.py: recover": lambda data: recover(Digest(bytes(32)), data),
+    "records/signing.py: recover_public_key": lambda data: recover_public_key(Digest(bytes(32)), data),
+    "records/transactions.py: recover_sender_key": recover_sender_key,
     "records/signing.py: recover_update_signer": recover_any_update,
     "records/transactions.py: decode_transaction": decode_transaction,
 }
@@ -168,7 +181,7 @@ garbage = (
     )
     | nested.map(encode_rlp)
     | st.sampled_from(
-        [selector for name in CONTRACTS for selector in load_artefact(name).functions],
+        [selector for name in ALL for selector in load_artefact(name).functions],
     ).flatmap(lambda selector: st.binary(max_size=130).map(lambda rest: selector + rest))
 )
 

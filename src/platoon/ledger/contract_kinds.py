@@ -34,6 +34,9 @@ class ContractKind:
     more_gas: Mapping[str, int] = field(default_factory=dict)
     """On top of the base."""
 
+    def __str__(self) -> str:
+        return self.name
+
     def compute_gas_limit(self, name: str, longest: int) -> int:
         """The gas limit that a call must carry: fixed by the call, so that nobody can make one fail by a low limit.
 

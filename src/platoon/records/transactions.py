@@ -106,6 +106,8 @@ def recover_sender_key(raw: bytes) -> bytes:
         raise ValueError("not a legacy transaction")
     v, r, s = items[6:]
     chain_id, parity = divmod(decode_number(v) - 35, 2)
+    if chain_id < 1:
+        raise ValueError("a transaction without a chain id")
     signed = keccak(_encode_signed(raw, ends[5], chain_id))
     key = recover_public_key(signed, r.rjust(32, b"\0") + s.rjust(32, b"\0") + bytes([27 + parity]))
     if key is None:
