@@ -331,11 +331,9 @@ def auction(
 
 
 def _network(name: str) -> "BoostNetwork | None":
-    if name == "none":
-        return None
-    from platoon.market.auction.trained import load_network
+    from platoon.cli.market_input import read_network
 
-    return load_network(name)
+    return None if name == "none" else read_network(name)
 
 
 @market_app.command()
