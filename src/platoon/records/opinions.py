@@ -283,9 +283,11 @@ class Opinions:
         return at // self.rules.period
 
     def _count(self, buyer: int, seller: int, period: int) -> Count:
-        events = self._events.get((buyer, seller), {})
-        counted = [count for past, count in events.items() if past + self.rules.periods > period]
-        return Count(sum(count.positive for count in counted), sum(count.all for count in counted))
+        positive = all_ = 0
+        for past, count in self._events.get((buyer, seller), {}).items():
+            if past + self.rules.periods > period:
+                positive, all_ = positive + count.positive, all_ + count.all
+        return Count(positive, all_)
 
     def _count_row(self, buyer: int, period: int) -> dict[int, Count]:
         """Events with each seated seller; those without are left out."""
