@@ -6,22 +6,35 @@ draws 30 markets of 20 buyers and 12 sellers for each share of liars (``platoon/
 every method which sellers are better than .5, and in what order. Market-wide methods answer once a market, buyers'
 own values are averaged over the honest buyers. A reputation of exactly .5 counts as wrong. Prints the share of
 sellers on the right side and Kendall's tau with the true qualities, mean and standard deviation over the markets;
-writes bench/out/opinions.json.
+then what the contract's calls cost. Writes bench/out/opinions.json.
 """
 
 import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau
 
 from bench.rows import Row, keep
+from platoon.ledger.contracts import load_artefact
+from platoon.ledger.evm import Machine
 from platoon.market.opinions.lying import LyingMarket, LyingRatings, draw_ratings
 from platoon.market.opinions.simple import MARKET_WIDE, pool_events
 from platoon.market.opinions.subjective import Experience, SubjectiveRules, compute_reputations
 from platoon.nouns import MILLION, Floats, Instant
-from platoon.records.opinions import Mode, OpinionRules, Opinions, TrustRule
+from platoon.records.encoding import compute_contract_address
+from platoon.records.opinions import (
+    MOST_BUYERS,
+    MOST_SELLERS,
+    Mode,
+    OpinionRules,
+    Opinions,
+    TrustRule,
+)
+from platoon.records.signing import simulated_account
+from platoon.records.transactions import MAX_GAS
 
 RUNS = 30
 LIARS = (0.0, 0.2, 0.4, 0.45, 0.5)
@@ -45,6 +58,9 @@ def main() -> None:
     for name, market in MARKETS.items():
         for liars in LIARS:
             rows += measure(name, dataclasses.replace(market, liars=liars))
+    for mode in Mode:
+        for buyers, sellers in ((20, 12), (MOST_BUYERS, MOST_SELLERS)):
+            rows += measure_gas(mode, buyers, sellers)
     keep("opinions", rows)
 
 
@@ -177,6 +193,55 @@ def answer_subjectively(rated: LyingRatings) -> Answers:
             row for row, lies in zip(said, rated.lies, strict=True) if not lies
         ]
     return answers
+
+
+# ---- gas --------------------------------------------------------------------------------------------------------
+
+
+def measure_gas(mode: Mode, buyers: int, sellers: int) -> list[Row]:
+    """Gas of calls in a market where everybody has rated everybody; each with all slots cold."""
+    artefact, machine, operator = (
+        load_artefact("Opinions"),
+        Machine(7400),
+        simulated_account(1, "operator", 0),
+    )
+    functions = {function.name: function for function in artefact.functions.values()}
+    contract = compute_contract_address(operator.address, 0)
+
+    def send(name: str, *arguments: Any) -> int:
+        function = functions[name]
+        data = function.selector + function.inputs.encode(arguments)
+        execution = machine.execute(operator.address, contract, data, MAX_GAS)
+        assert execution.ok, execution.error
+        return execution.gas
+
+    def send_cold(name: str, *arguments: Any) -> int:
+        machine.shed_history(0)
+        return send(name, *arguments)
+
+    rules = dataclasses.astuple(OpinionRules(mode=mode))
+    data = artefact.bytecode + artefact.constructor.encode([rules])
+    assert machine.execute(operator.address, None, data, MAX_GAS).ok
+    send("bind", operator.address)
+    handles = list(range(1001, 1001 + sellers))
+    for buyer in range(1, buyers + 1):
+        for seller in handles:
+            send("record", buyer, seller, 0, (buyer * seller) % 7 < 4)
+    gas = {
+        "record, a pair that is known": send_cold("record", 1, 1001, 0, True),
+        "record, a buyer and a seller that are new": send_cold("record", 501, 2001, 0, True),
+        f"reputations of {min(sellers, 8)}": send_cold("reputations", handles[:8], 0),
+        f"reputations of {sellers}": send_cold("reputations", handles, 0),
+        "integrated": send_cold("integrated", 1, 1002, 0),
+    }
+    rows: list[Row] = []
+    for call, used in gas.items():
+        name = f"{mode.name.lower()}, {buyers} buyers x {sellers} sellers, {call}"
+        print(f"{name:80} {used:10,} gas", flush=True)
+        rows.append(
+            {"name": name, "value": used, "unit": "gas", "spread": None, "peer": None, "peer_value": None}
+        )
+    return rows
 
 
 if __name__ == "__main__":
