@@ -113,6 +113,11 @@ def test_a_cheat_is_disputed_and_decided(market, files):
     assert done("decide", market, 1, "--at", 6) == {"trade": 1, "good": False}
 
 
+def test_a_referee_is_appointed_by_the_operator_once(market):
+    assert done("appoint", market, "carol") == {"referee": "carol"}
+    refused(call("appoint", market, "carol"), "appoint:")
+
+
 def test_tables_for_people(market, files):
     publish(market, files, 1, "alice", "--task", "three letters")
     assert "three letters" in call("search", market).output
