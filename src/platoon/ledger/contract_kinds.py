@@ -126,11 +126,13 @@ MARKET = ContractKind(
         "settle": MAX_GAS,
         "reveal": 6_000_000,
         "choose": 4_000_000,
-        "vote": 2_000_000,
-        "reclaim": 2_000_000,
+        # what records an opinion looks at all others where opinions are uploaded as the paper writes it
+        "vote": 10_000_000,
+        "reclaim": 10_000_000,
+        "rate": 10_000_000,
         "cancel": 2_000_000,
     },
-    more_gas={"publish": 1_000_000, "bid": 1_000_000, "rate": 1_000_000},
+    more_gas={"publish": 1_000_000, "bid": 1_000_000},
 )
 
 KINDS = (TASK_CHAIN, MARKET)
