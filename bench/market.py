@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from bench.market_deeds import measure_deviations, measure_execution, measure_trade
 from bench.rows import OUT, Row, keep, row
 from platoon.market.auction.boosts import BoostNetwork, export_tables
 from platoon.market.auction.count_training import CountTraining, train_counts
@@ -177,6 +178,9 @@ PARTS: Final[dict[str, Callable[[], list[Row]]]] = {
     "u01": measure_u01,
     "licences": measure_licences,
     "dla": measure_dla,
+    "deviations": measure_deviations,
+    "execution": measure_execution,
+    "trade": measure_trade,
 }
 
 
