@@ -13,6 +13,7 @@ from platoon.learning.transferability import (
     OF_FEATURES,
     SCORES,
     h_score,
+    leave_one_out_accuracy,
     leep,
     log_me,
     negative_conditional_entropy,
@@ -145,6 +146,28 @@ def test_shrunk_h_score_is_the_trace_of_the_definition(seed, width):
     assert shrunk_h_score(features, labels) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("seed", "width"), [(1, 3), (2, 6), (3, 40)])
+def test_leaving_one_out_in_closed_form_is_leaving_one_out(seed, width):
+    """Ridge regressions on the others, one for each image and ridge. The ridge is a fixed number in each fit, in
+    mean squared singular values of all centred features; the offset is not penalised."""
+    _, features, labels = a_task(seed, 24, width, 3)
+    squares = np.linalg.svd(features - features.mean(axis=0), compute_uv=False) ** 2
+    unit = squares[squares > 1e-9].mean()
+    best = (np.inf, 0.0)
+    for ridge in transferability.RIDGES:
+        predicted = []
+        for out in range(24):
+            rest = np.arange(24) != out
+            centre, shares = features[rest].mean(axis=0), np.eye(3)[labels[rest]].mean(axis=0)
+            table = features[rest] - centre
+            gram = table.T @ table + ridge * unit * np.eye(width)
+            weights = np.linalg.solve(gram, table.T @ (np.eye(3)[labels[rest]] - shares))
+            predicted.append((features[out] - centre) @ weights + shares)
+        error = ((np.eye(3)[labels] - predicted) ** 2).sum()
+        best = min(best, (error, (np.argmax(predicted, axis=1) == labels).mean()))
+    assert leave_one_out_accuracy(features, labels) == best[1]
+
+
 # ---- laws
 
 
@@ -205,7 +228,7 @@ def test_h_score_does_not_change_under_invertible_maps(seed):
     assert 0.0 <= h_score(features, labels) <= 2.0
 
 
-@pytest.mark.parametrize("score", [log_me, shrunk_h_score])
+@pytest.mark.parametrize("score", [log_me, shrunk_h_score, leave_one_out_accuracy])
 @given(seeds, st.sampled_from([1e-6, 0.3, 1e6]))
 def test_rotations_and_scales_do_not_matter(score, seed, scale):
     _, features, labels = a_task(seed)
@@ -292,7 +315,7 @@ def test_invalid_label_beyond_the_models_classes():
         zero_shot_accuracy(SAMPLE["outputs"], [0, 2])
 
 
-@pytest.mark.parametrize("score", [h_score, shrunk_h_score])
+@pytest.mark.parametrize("score", [h_score, shrunk_h_score, leave_one_out_accuracy])
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
 def test_invalid_features_that_never_change(score, value):
     with pytest.raises(ValueError, match="the same for every sample"):

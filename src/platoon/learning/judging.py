@@ -67,9 +67,11 @@ class Judgement:
     leep: float
     """Nats, at most 0."""
     log_me: float | None
-    """Log evidence per sample; None without features, as the two below."""
+    """Log evidence per sample; None without features, as the three below."""
     h_score: float | None
     shrunk_h_score: float | None
+    leave_one_out_accuracy: float | None
+    """[0, 1]: of a new last layer, each image judged by what was learned from the others."""
     cautions: tuple[str, ...]
     """What not to read out of these numbers, a sentence each."""
 
@@ -152,6 +154,7 @@ def judge_model(candidate: Candidate, labels: Ints) -> Judgement:
             log_me=of_features["log_me"],
             h_score=of_features["h_score"],
             shrunk_h_score=of_features["shrunk_h_score"],
+            leave_one_out_accuracy=of_features["leave_one_out_accuracy"],
             cautions=tuple(_cautions(candidate, labels)),
         )
     except ValueError as error:
