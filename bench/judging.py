@@ -88,6 +88,7 @@ def main() -> None:
         rows += show(summarise(market, found))
     rows += show(measure_speed())
     keep("judging", rows)
+    print(make_table(rows))
 
 
 def show(rows: list[Row]) -> list[Row]:
@@ -319,6 +320,32 @@ def summarise(market: str, found: list[dict[int, tuple[Floats, dict[str, Floats]
                 row(f"{prefix}_{name}_loss_points", losses, "points"),
             ]
     return rows
+
+
+def make_table(rows: list[Row]) -> str:
+    """The table of docs/market/judging.md."""
+    by_name = {one["name"]: one for one in rows}
+    columns = [f"{market}_n{labelled}" for market in ("digits", "signs") for labelled in LABELLED]
+    lines = [
+        "| | " + " | ".join(column.replace("_n", ", n = ") for column in columns) + " | CPU ms |",
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    for name in SCORES:
+        cells = []
+        for column in columns:
+            agreement, loss = (by_name.get(f"{column}_{name}_{kind}") for kind in ("tau", "loss_points"))
+            if agreement is None or loss is None:
+                cells.append("-")
+                continue
+            cells.append(f"{agreement['value']:.2f} +- {agreement['spread']:.2f}, {loss['value']:.1f}")
+        lines.append(f"| `{name}` | " + " | ".join(cells) + f" | {by_name[f'{name}_cpu_ms']['value']:.1f} |")
+    chance = [f"0, {by_name[f'{column}_by_chance_loss_points']['value']:.1f}" for column in columns]
+    best = [f"{by_name[f'{column}_best_accuracy']['value']:.3f}" for column in columns]
+    lines += [
+        "| by chance | " + " | ".join(chance) + " | |",
+        "| best accuracy | " + " | ".join(best) + " | |",
+    ]
+    return "\n".join(lines)
 
 
 def tau(scores: Floats, worth: Floats) -> float:

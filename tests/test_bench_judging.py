@@ -1,4 +1,7 @@
-"""The benchmark of judging: what it calls worth, agreement and loss."""
+"""The benchmark of judging: what it calls worth, agreement and loss; and its table in the documentation."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,3 +114,9 @@ def test_buyers_and_sellers_of_signs_share_no_track_and_digits_no_image(monkeypa
             assert not tracks_of(source.images) & tracks_of(target.images)
     assert len(sources) == 10
     assert set(target.labels.tolist()) == set(range(10))
+
+
+def test_the_documents_table_is_the_benchmarks():
+    root = Path(__file__).parents[1]
+    rows = json.loads((root / "bench" / "out" / "judging.json").read_text(encoding="utf-8"))
+    assert judging.make_table(rows) in (root / "docs" / "market" / "judging.md").read_text(encoding="utf-8")

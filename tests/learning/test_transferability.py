@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -172,6 +172,7 @@ def test_leaving_one_out_in_closed_form_is_leaving_one_out(seed, width):
 
 
 @pytest.mark.parametrize("name", SCORES)
+@settings(deadline=None)
 @given(seeds)
 def test_the_order_of_samples_does_not_matter(name, seed):
     outputs, features, labels = a_task(seed)
@@ -180,6 +181,7 @@ def test_the_order_of_samples_does_not_matter(name, seed):
 
 
 @pytest.mark.parametrize("name", [name for name in SCORES if name != "zero_shot_accuracy"])
+@settings(deadline=None)
 @given(seeds)
 def test_names_of_the_target_classes_do_not_matter(name, seed):
     outputs, features, labels = a_task(seed)
@@ -188,6 +190,7 @@ def test_names_of_the_target_classes_do_not_matter(name, seed):
 
 
 @pytest.mark.parametrize("score", [leep, negative_conditional_entropy])
+@settings(deadline=None)
 @given(seeds)
 def test_names_of_the_source_classes_do_not_matter(score, seed):
     outputs, _, labels = a_task(seed)
@@ -195,6 +198,7 @@ def test_names_of_the_source_classes_do_not_matter(score, seed):
     assert score(outputs[:, order], labels) == pytest.approx(score(outputs, labels))
 
 
+@settings(deadline=None)
 @given(seeds, st.sampled_from([0.1, 1.0, 30.0]))
 def test_leep_and_nce_lie_between_minus_the_entropy_and_zero(seed, sharpness):
     outputs, _, labels = a_task(seed)
@@ -204,6 +208,7 @@ def test_leep_and_nce_lie_between_minus_the_entropy_and_zero(seed, sharpness):
         assert -entropy(labels) - 1e-9 <= score(sharp, labels) <= 0.0
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_leep_is_not_below_the_conditional_entropy_of_its_own_joint(seed):
     """Jensen: the mixture's log is at least the mean of logs."""
@@ -211,6 +216,7 @@ def test_leep_is_not_below_the_conditional_entropy_of_its_own_joint(seed):
     assert leep(outputs, labels) >= -soft_conditional_entropy(outputs, labels) - 1e-12
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_leep_of_certain_answers_is_nce(seed):
     outputs, _, labels = a_task(seed)
@@ -218,6 +224,7 @@ def test_leep_of_certain_answers_is_nce(seed):
     assert leep(certain, labels) == pytest.approx(negative_conditional_entropy(outputs, labels))
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_h_score_does_not_change_under_invertible_maps(seed):
     _, features, labels = a_task(seed)
@@ -229,6 +236,7 @@ def test_h_score_does_not_change_under_invertible_maps(seed):
 
 
 @pytest.mark.parametrize("score", [log_me, shrunk_h_score, leave_one_out_accuracy])
+@settings(deadline=None)
 @given(seeds, st.sampled_from([1e-6, 0.3, 1e6]))
 def test_rotations_and_scales_do_not_matter(score, seed, scale):
     _, features, labels = a_task(seed)
@@ -236,6 +244,7 @@ def test_rotations_and_scales_do_not_matter(score, seed, scale):
     assert score(features @ rotation * scale, labels) == pytest.approx(score(features, labels), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_fewer_samples_than_features_leave_the_plain_h_score_blind_but_not_the_shrunk(seed):
     _, good, labels = a_task(seed, samples=20, width=64, signal=3.0)
