@@ -167,5 +167,5 @@ def test_invalid_markets():
         train_counts(find_market("u01_scaled", 2, 2), CountTraining(), 1)
     with pytest.raises(UserError, match="did you mean 'u01-3x3'"):
         find_counts("u01-2x3")
-    with pytest.raises(UserError, match="did you mean 'r1'"):
+    with pytest.raises(UserError, match="allowed: r1, r1_plain, u01"):
         load_network("r2")
