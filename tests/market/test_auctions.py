@@ -26,7 +26,7 @@ from platoon.market.auction.dla import (
 from platoon.market.auction.evaluation import Sales, sum_bundles
 from platoon.market.auction.executor import execute, spread_additive
 from platoon.market.auction.markets import find_market, sample_profiles
-from platoon.market.auction.menu import Menu, choose, expand_counts, optimise_counts, sell_without_prior
+from platoon.market.auction.menu import Menu, choose, optimise_counts, sell_without_prior
 from platoon.market.auction.myerson import exponential, find_reserve, ironed, myerson, sell, uniform
 from platoon.market.auction.registry import AUCTIONS, AuctionRule, resolve_auction
 from platoon.market.auction.sellers import split, split_by_marginals, split_by_shapley
