@@ -4,8 +4,8 @@
     python -m bench.market PART ...   the rows of these parts anew, the others as they were
 
 prints a table and writes ``bench/out/market.json``. Revenue is that of the exact integer auction on 200,000
-profiles that no training saw. Where training has chance, the value is the median over training seeds 1, 2, 3, and the
-spread half the distance between the quartiles; ``standard_error`` is that of the sampled profiles. Revenue of
+profiles that no training saw. Where training has chance, the value is the median over training seeds 1, 2, 3, and
+the spread half the distance between the quartiles; ``standard_error`` is that of the sampled profiles. Revenue of
 item-wise Myerson is known exactly for uniform values, so that what is sampled is the difference to it on the same
 profiles, which is far less noisy.
 """

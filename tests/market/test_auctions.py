@@ -26,7 +26,7 @@ from platoon.market.auction.dla import (
 from platoon.market.auction.evaluation import Sales, sum_bundles
 from platoon.market.auction.executor import execute, spread_additive
 from platoon.market.auction.markets import find_market, sample_profiles
-from platoon.market.auction.menu import Menu, choose, expand_counts, optimise_counts, sell_without_prior
+from platoon.market.auction.menu import Menu, choose, optimise_counts, sell_without_prior
 from platoon.market.auction.myerson import exponential, find_reserve, ironed, myerson, sell, uniform
 from platoon.market.auction.registry import AUCTIONS, AuctionRule, resolve_auction
 from platoon.market.auction.sellers import split, split_by_marginals, split_by_shapley
@@ -194,9 +194,12 @@ def test_learned_licences_earn_what_is_known():
 
 
 def test_prices_are_learned_from_values():
-    values = np.tile([[10, 4]], (50, 1))
-    prices = optimise_counts(values)
-    assert choose(expand_counts(prices), values[None]).payments.sum() >= 50 * 13  # of 14 that they are worth
+    # selling to the 60 who value it at 100 earns more than to all 100 at 50
+    values = np.array([[100]] * 60 + [[50]] * 40)
+    assert optimise_counts(values) == (99,)  # who would gain nothing does not buy
+    # both models together to everybody at 139 earn more than one to each at 99
+    (_, both) = optimise_counts(np.tile([[100, 40], [40, 100]], (50, 1)))
+    assert 120 <= both < 140
 
 
 def test_without_a_prior_nobodys_bid_moves_its_own_prices():
