@@ -105,6 +105,8 @@ def verdict_rows(verdict: "Verdict") -> Row:
                 "leep": judgement.leep,
                 "logme": judgement.log_me,
                 "h_score": judgement.h_score,
+                "shrunk_h_score": judgement.shrunk_h_score,
+                "leave_one_out": judgement.leave_one_out_accuracy,
                 "shapley": verdict.values.get(int(judgement.name)),
                 "cautions": list(judgement.cautions),
             }
@@ -130,7 +132,9 @@ def print_verdict(verdict: "Verdict") -> None:
     for group, title in _GROUPS.items():
         if not told[group]:
             continue
-        table = _table("listing", "accuracy", "95 %", "NCE", "LEEP", "LogME", "H-score", "Shapley")
+        table = _table(
+            "listing", "accuracy", "95 %", "NCE", "LEEP", "new layer", "LogME", "H-score", "Shapley"
+        )
         table.title, table.title_justify = f"{title} ({told[group][0]['samples']} samples)", "left"
         for row in told[group]:
             interval = row["interval"]
@@ -138,7 +142,10 @@ def print_verdict(verdict: "Verdict") -> None:
                 str(row["listing"]),
                 _cell(row["accuracy"]),
                 "-" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}",
-                *(_cell(row[key]) for key in ("nce", "leep", "logme", "h_score", "shapley")),
+                *(
+                    _cell(row[key])
+                    for key in ("nce", "leep", "leave_one_out", "logme", "shrunk_h_score", "shapley")
+                ),
             )
         options.stdout.print(table)
     cautions = list(told["cautions"])
