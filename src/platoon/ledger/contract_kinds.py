@@ -123,6 +123,7 @@ MARKET = ContractKind(
     element_gas={"register": (80_000, 0), "publish": (20_000, 0)},
     whole_gas={
         "propose": 25_000_000,
+        "confirm": 2_000_000,
         "settle": MAX_GAS,
         "reveal": 6_000_000,
         "choose": 4_000_000,
@@ -130,7 +131,6 @@ MARKET = ContractKind(
         "vote": 10_000_000,
         "reclaim": 10_000_000,
         "rate": 10_000_000,
-        "cancel": 2_000_000,
     },
     more_gas={"publish": 1_000_000, "bid": 1_000_000},
 )
