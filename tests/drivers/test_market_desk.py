@@ -10,9 +10,11 @@ from platoon.ledger.market_chain import MarketChain, SignedCall
 from platoon.ledger.market_state import ListingState, TradeState
 from platoon.market.search import Wanted
 from platoon.nouns import Tokens
-from platoon.records.encoding import EMPTY_DIGEST
+from platoon.records.encoding import EMPTY_DIGEST, encode_word, keccak
+from platoon.records.identity import sign_rotation
 from platoon.records.listings import sign_listing
 from platoon.records.sealed_bids import compute_commitment
+from platoon.records.signing import split_signature
 
 TERMS = Terms(price=Tokens(100_000), threshold=800_000, exclusive=True)
 
@@ -214,23 +216,25 @@ def test_invalid_bids(place):
     with pytest.raises(UserError, match="above its deposit"):
         place.desk.bid("carol", auction, [900_000], deposit=899_999)
     with pytest.raises(UserError, match="2 for bundles"):
-        place.desk.bid("carol", auction, [1, 2, 3], deposit=10)
+        place.desk.bid("carol", auction, [1, 2, 3], deposit=200_000)
     with pytest.raises(UserError, match="a seller bids for its own model"):
-        place.desk.bid("alice", auction, [1], deposit=1)
+        place.desk.bid("alice", auction, [1], deposit=100_000)
     with pytest.raises(UserError, match=r"no deposit|allowance|balance"):
         place.desk.bid("carol", auction, [TOKENS + 1], deposit=TOKENS + 1)
-    place.desk.bid("carol", auction, [1], deposit=1)
+    with pytest.raises(UserError, match="deposit below every ask"):
+        place.desk.bid("carol", auction, [1], deposit=99_999)
+    place.desk.bid("carol", auction, [1], deposit=100_000)
     with pytest.raises(UserError, match="bid before"):
-        place.desk.bid("carol", auction, [2], deposit=2)
+        place.desk.bid("carol", auction, [2], deposit=100_000)
     with pytest.raises(UserError, match="too early to reveal"):
         place.desk.reveal("carol", auction)
     with pytest.raises(UserError, match="too early to settle"):
         place.desk.settle(auction)
     with pytest.raises(UserError, match="no trader of this market"):
-        place.desk.bid("mallory", auction, [1], deposit=1)
+        place.desk.bid("mallory", auction, [1], deposit=100_000)
     place.wait(61)
     with pytest.raises(UserError, match="too late to bid"):
-        place.desk.bid("dave", auction, [1], deposit=1)
+        place.desk.bid("dave", auction, [1], deposit=100_000)
     place.wait(61)
     with pytest.raises(UserError, match="too late to reveal"):
         place.desk.reveal("carol", auction)
@@ -499,6 +503,158 @@ def test_invalid_purchases(place):
         place.desk.choose("carol", menu, [2])
 
 
+def test_a_delivery_that_was_only_announced_is_disputed(place):
+    """The seller names hashes and hands nothing over."""
+    trade = sell_one(place)
+    assert send(place, "alice", "Trades", "deliver", trade, bytes(32), bytes(32)).ok
+    with pytest.raises(UserError, match="missing from the market's folder; disputed"):
+        place.desk.collect("carol", trade)
+    assert place.desk.decide(trade) is False
+    assert place.balance("carol") == TOKENS
+
+
+def test_a_bad_box_for_the_buyer_does_not_cost_it_the_model(place):
+    """The edge servers find theirs in order: the seller is paid, and they hand over what they hold."""
+    trade = sell_one(place)
+    place.desk.deliver("alice", trade)
+    box = place.folder.path / "deliveries" / str(trade) / f"{place.folder.traders['carol'].hex()}.box"
+    box.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="disputed"):
+        place.desk.collect("carol", trade)
+    with pytest.raises(UserError, match="cut short"):
+        place.desk.collect("carol", trade)
+    assert place.desk.decide(trade) is True
+    assert place.desk.collect("carol", trade) == make_model(1)
+
+
+def test_nothing_is_paid_before_the_model_is_kept(place):
+    trade = sell_one(place)
+    place.desk.deliver("alice", trade)
+
+    def fail(_):
+        raise UserError("no space left")
+
+    with pytest.raises(UserError, match="no space left"):
+        place.desk.collect("carol", trade, keep=fail)
+    assert place.desk.find_trade(trade).state is TradeState.DELIVERED
+    assert place.desk.collect("carol", trade) == make_model(1)
+    assert place.desk.collect("carol", trade) == make_model(1)  # as often as it likes
+
+
+def test_edge_servers_that_disagree_are_said_to(place):
+    trade = sell_one(place)
+    place.desk.deliver("alice", trade)
+    assert send(place, "carol", "Trades", "dispute", trade).ok
+    for server, good in zip(place.folder.edge_servers, (True, True, False, False), strict=True):
+        vote = place.chain.call("Trades", "vote", trade, good)
+        assert place.chain.submit([SignedCall(server, vote)], at=place.clock.now)[0].ok
+    with pytest.raises(UserError, match="the edge servers disagree"):
+        place.desk.decide(trade)
+    place.wait(HOUR / 10**6 + 1)
+    place.desk.expire(trade)
+    assert place.balance("carol") == TOKENS
+
+
+def test_a_withdrawn_listing_is_not_brought_again(place):
+    place.list_model("alice", 1, exclusive=False)
+    listing = place.desk.find_listing(1).listing
+    signature = sign_listing(place.folder.find_trader("alice"), place.chain.separator, listing)
+    place.desk.withdraw("alice", 1)
+    call = place.chain.publish_call(listing, signature)
+    receipt = place.chain.submit([SignedCall(place.folder.edge_servers[2], call)], at=place.clock.now)[0]
+    assert receipt.error == "listed before"
+
+
+def test_words_that_are_no_document_are_never_offered(place):
+    """One edge server brings, for an accomplice, what the others would have refused: nobody else is held up."""
+    place.list_model("alice", 1)
+    account = place.folder.find_trader("bob")
+    words = (b"\xff" * 32,)
+    kinds = b"Listing(address owner,bytes32 model,uint64 size,uint64 price,uint64 threshold,uint64 exclusive,"
+    kinds += b"uint64 at,bytes32 document)"
+    numbers = (8, 1, 1, 1, 0)
+    fields = (account.address.rjust(32, b"\0"), b"\x07" * 32, *map(encode_word, numbers))
+    structure = keccak(b"".join((keccak(kinds), *fields, keccak(words[0]))))
+    signature = account.sign(keccak(b"\x19\x01" + place.chain.separator + structure))
+    signed = (account.address, b"\x07" * 32, *numbers, *split_signature(signature))
+    call = place.chain.call("Catalogue", "publish", signed, words)
+    assert place.chain.submit([SignedCall(place.folder.edge_servers[0], call)], at=place.clock.now)[0].ok
+    assert [item.number for item in place.desk.search(Wanted(), {})] == [1]
+    assert place.list_model("alice", 3) == 3
+    place.close()
+    assert verify_folder(place.folder.path)["models"] == 3
+    place.chain = MarketChain.open(place.folder.ledger)
+
+
+def test_a_rejected_proposal_does_not_spoil_verification(place):
+    place.list_model("alice", 1)
+    assert propose(place, scale=2**62) == ""
+    place.close()
+    assert verify_folder(place.folder.path)["verified"]
+    place.chain = MarketChain.open(place.folder.ledger)
+
+
+def test_a_revoked_edge_server_stops_nobody(place):
+    revoke = place.chain.call("Registry", "revoke", place.folder.edge_servers[0].address)
+    assert place.chain.submit([SignedCall(place.folder.operator, revoke)], at=place.clock.now)[0].ok
+    trade = sell_one(place)
+    place.wait(1)
+    place.desk.deliver("alice", trade)
+    assert send(place, "carol", "Trades", "dispute", trade).ok
+    assert place.desk.decide(trade) is True
+    place.list_model("bob", 5)
+    place.open_auction(2)
+
+
+def test_a_revoked_buyer_and_seller_lock_nothing(place):
+    place.list_model("alice", 1)
+    auction = place.open_auction(1)
+    place.desk.bid("carol", auction, [900_000], deposit=900_000)
+    place.wait(61)
+    place.desk.reveal("carol", auction)
+    for name in ("alice", "carol"):
+        revoke = place.chain.call("Registry", "revoke", place.folder.traders[name])
+        assert place.chain.submit([SignedCall(place.folder.operator, revoke)], at=place.clock.now)[0].ok
+    place.wait(61)
+    (trade,) = place.desk.settle(auction)
+    place.wait(HOUR / 10**6 + 1)
+    place.desk.expire(trade)
+    assert place.balance("carol") == TOKENS
+
+
+def test_a_pseudonym_that_changes_between_bid_and_delivery(place):
+    """Bids, refunds and sales follow the handle."""
+    place.list_model("alice", 1)
+    auction = place.open_auction(1)
+    place.desk.bid("carol", auction, [900_000], deposit=900_000)
+    retired, renewed = place.folder.find_trader("carol"), place.folder.make_key("carol-2")
+    pair = sign_rotation(place.chain.separator, retired=retired, renewed=renewed)
+    words = (retired.address, renewed.address, *split_signature(pair.retired_signature))
+    call = place.chain.call("Registry", "rotate", [(*words, *split_signature(pair.renewed_signature))])
+    receipt = place.chain.submit([SignedCall(place.folder.edge_servers[0], call)], at=place.clock.now)[0]
+    assert receipt.ok, receipt.error
+    assert place.chain.find_account(3) == renewed.address
+    place.wait(61)
+    salt, amounts = place.folder.read_bid(auction, "carol")
+    reveal = place.chain.call("Auctions", "reveal", auction, salt, list(amounts))
+    place.desk.tick()
+    assert place.chain.submit([SignedCall(renewed, reveal)], at=place.clock.now)[0].ok
+    place.wait(61)
+    (trade,) = place.desk.settle(auction)
+    assert place.chain.read_balance(renewed.address) == 900_000 - place.desk.find_trade(trade).price
+    # what is left is moved back, so that the books of this test balance
+    move = place.chain.call(
+        "Token", "transfer", retired.address, 900_000 - place.desk.find_trade(trade).price
+    )
+    assert place.chain.submit([SignedCall(renewed, move)], at=place.clock.now)[0].ok
+
+
+def test_invalid_time_beyond_all_readers(place):
+    with pytest.raises(ValueError, match="at most 2"):
+        place.chain.submit((), at=2**63)
+    place.list_model("alice", 1)
+
+
 # ---- the folder -------------------------------------------------------------------------------------------------
 
 
@@ -507,7 +663,7 @@ def test_keys_are_their_owners_alone(place):
         assert path.stat().st_mode & 0o777 == 0o600
     place.list_model("alice", 1)
     auction = place.open_auction(1)
-    place.desk.bid("carol", auction, [5], deposit=5)
+    place.desk.bid("carol", auction, [5], deposit=100_000)
     (secret,) = (place.folder.path / "bids").iterdir()
     assert secret.stat().st_mode & 0o777 == 0o600
 

@@ -92,7 +92,7 @@ def test_particles_stay_on_roads_and_go_no_faster_than_their_pace(ways, habits, 
     assert apart.max() <= max(ways.spacing.max(), ways.gap.max()) / 2 + 5.0  # half a step, or half a junction
     step = np.hypot(*np.moveaxis(np.diff(driven.position, axis=0), -1, 0))
     fastest = 1.2 * 1.12 * np.nanmax(ways.road_map.speed_limits)
-    assert step.max() < fastest
+    assert step.max() < fastest + 1.0  # what lies beside a road's middle swings around at a turn
     assert (driven.travelled <= 62.0 * fastest).all()
 
 

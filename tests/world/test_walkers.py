@@ -45,7 +45,8 @@ def test_the_mean_speed_is_the_one_asked_for(
         walker.step()
         sums += walker.speeds.mean()
     if standing < 0.3:
-        assert sums / 600 == pytest.approx(speed_kmh / 3.6, rel=0.01)
+        # beside the 1 %, a stop that is not made up for yet: of a fleet of one that is all of it
+        assert sums / 600 == pytest.approx(speed_kmh / 3.6, rel=0.01 + stop_s / 600 / vehicles)
     else:
         assert sums / 600 <= speed_kmh / 3.6 * 1.01
 

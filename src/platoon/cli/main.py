@@ -13,7 +13,8 @@ from platoon import __version__
 from platoon.cli import options
 from platoon.cli.ledger import ledger_app
 from platoon.cli.live import LiveView
-from platoon.cli.market import market_app
+from platoon.cli.market import auctions, offers, trades  # noqa: F401 (their commands register themselves)
+from platoon.cli.market.app import market_app
 from platoon.cli.world import world_app
 from platoon.drivers.progress import Silent
 from platoon.errors import UserError, VerificationError

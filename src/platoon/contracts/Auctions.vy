@@ -19,8 +19,7 @@ import affine_maximiser
 MAX_BUYERS: constant(uint256) = 16
 MAX_LOTS: constant(uint256) = 8
 MAX_SETS: constant(uint256) = 256
-MAX_BIDS: constant(uint256) = 1024  # amounts of all bids of an auction
-MAX_SUBSETS: constant(uint256) = 33000  # buyers times 3^models: what fits a block
+MAX_BIDS: constant(uint256) = 1024  # amounts of all bids of an auction, were each a bid for every bundle: what fits a block
 MAX_NUMBER: constant(uint256) = 2**63 - 1
 MAX_BOOST: constant(int256) = 2**62
 MAX_VIEW: constant(uint256) = 1024
@@ -32,6 +31,7 @@ CONFIRMED: constant(uint256) = 2
 SETTLED: constant(uint256) = 3
 
 interface Registry:
+    def OPERATOR() -> address: view
     def vehicle(account: address) -> (uint256, uint256): view
     def edge_server(account: address) -> (uint256, uint256): view
     def accounts(handles: DynArray[uint256, MAX_VIEW]) -> DynArray[address, MAX_VIEW]: view
@@ -68,7 +68,6 @@ struct Bid:
 
 event Introduced:
     network: indexed(bytes32)
-    edge_server: indexed(address)
 
 event Proposed:
     number: indexed(uint256)
@@ -173,15 +172,14 @@ def _count(bits: uint256) -> uint256:
 @external
 def introduce(network: bytes32):
     """
-    @notice Registers the parameters of a learned auction by their digest, before an auction can be made of them.
+    @notice The operator registers the parameters of a learned auction by their digest, before an auction can be made
+        of them: those who confirm a table compute it again, and what they compute it from must be agreed.
     """
-    seat: uint256 = 0
-    active: uint256 = 0
-    seat, active = staticcall Registry(REGISTRY).edge_server(msg.sender)
+    assert msg.sender == staticcall Registry(REGISTRY).OPERATOR(), "only the operator"
     assert network != empty(bytes32), "no network"
     assert not self.networks[network], "introduced before"
     self.networks[network] = True
-    log Introduced(network=network, edge_server=msg.sender)
+    log Introduced(network=network)
 
 
 @external
@@ -208,6 +206,7 @@ def propose(
     at: uint256 = staticcall Catalogue(CATALOGUE).now()
     assert bids_until > at and reveals_until > bids_until and reveals_until <= MAX_NUMBER, "deadlines out of order"
     assert network == empty(bytes32) or self.networks[network], "no such network"
+    assert scale <= convert(MAX_BOOST, uint256), "scale out of bounds"
     assert len(listings) > 0, "no listing"
     assert len(bundle) == 1 << len(listings) and len(unsold) == len(bundle), "a table for another number of models"
     assert bundle[0] == 0, "a boost for nothing"
@@ -313,6 +312,7 @@ def bid(number: uint256, commitment: bytes32, deposit: uint256):
     buyer: uint256 = self._handle(msg.sender)
     for other: Bid in self.bids[number]:
         assert other.buyer != buyer, "bid before"
+    least: uint256 = MAX_NUMBER
     for listing: uint256 in self.lots[number]:
         seller: uint256 = 0
         asked: uint256 = 0
@@ -320,9 +320,10 @@ def bid(number: uint256, commitment: bytes32, deposit: uint256):
         state: uint256 = 0
         seller, asked, exclusive, state = self._listing(listing)
         assert seller != buyer, "a seller bids for its own model"
+        least = min(least, asked)
+    assert deposit >= least, "deposit below every ask"
     assert len(self.bids[number]) < MAX_BUYERS, "no place left"
-    subsets: uint256 = 3 ** len(self.lots[number])
-    assert (len(self.bids[number]) + 1) * subsets <= MAX_SUBSETS, "no place left"
+    assert (len(self.bids[number]) + 1) << len(self.lots[number]) <= MAX_BIDS, "no place left"
     assert deposit <= MAX_NUMBER, "deposit out of bounds"
     self.bids[number].append(
         Bid(buyer=buyer, account=msg.sender, commitment=commitment, deposit=deposit, revealed=empty(bytes32))

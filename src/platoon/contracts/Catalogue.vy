@@ -11,7 +11,7 @@
     accuracy, usage, requirement, tensors) is one document, whose hash the owner signed with it and whose words are in
     the event, so that anybody can rebuild the catalogue from the chain alone.
 
-    A model is named by its digest and listed once: whoever bought one cannot list it as their own.
+    A model is named by its digest, and a file is listed by one seller: who bought it cannot list the same file.
 """
 
 import clocks
@@ -25,7 +25,7 @@ MILLION: constant(uint256) = 10**6
 HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168  # of secp256k1
 
 OPEN: constant(uint256) = 1
-SOLD: constant(uint256) = 2
+SPOKEN_FOR: constant(uint256) = 2
 WITHDRAWN: constant(uint256) = 3
 
 DOMAIN_TYPEHASH: constant(bytes32) = keccak256(
@@ -94,6 +94,7 @@ now: public(uint256)  # of the market: the latest time that more than a third of
 count: public(uint256)
 entries: HashMap[uint256, Entry]  # from 1
 known: public(HashMap[bytes32, uint256])  # number of the listing of a model
+taken: HashMap[bytes32, bool]  # what was listed once: what its owner has withdrawn, nobody brings again
 
 
 @deploy
@@ -172,6 +173,8 @@ def publish(listing: Listing, document: DynArray[bytes32, MAX_WORDS]):
     )
     signed: bytes32 = keccak256(concat(0x1901, DOMAIN, structure))
     assert self._signer(signed, listing.v, listing.r, listing.s) == listing.owner, "bad signature of the owner"
+    assert not self.taken[signed], "listed before"
+    self.taken[signed] = True
     before: uint256 = self.known[listing.model]
     if before != 0:
         # its owner may list it again after withdrawing it: at another price, with another licence
@@ -207,7 +210,7 @@ def publish(listing: Listing, document: DynArray[bytes32, MAX_WORDS]):
 @external
 def withdraw(number: uint256):
     """
-    @notice Its seller takes a listing back. An auction in which it is stays valid.
+    @notice Its seller takes a listing back, unless it is spoken for.
     """
     handle: uint256 = 0
     start: uint256 = 0
@@ -225,8 +228,8 @@ def reserve(number: uint256):
     """
     assert msg.sender == self.trades, "only the trades"
     assert self.entries[number].state == OPEN, "not open"
-    self.entries[number].state = SOLD
-    log Closed(number=number, state=SOLD)
+    self.entries[number].state = SPOKEN_FOR
+    log Closed(number=number, state=SPOKEN_FOR)
 
 
 @external
@@ -235,7 +238,7 @@ def release(number: uint256):
     @notice A model that was in an auction has not been sold, or its sale has fallen through.
     """
     assert msg.sender == self.trades, "only the trades"
-    assert self.entries[number].state == SOLD, "not sold"
+    assert self.entries[number].state == SPOKEN_FOR, "not spoken for"
     self.entries[number].state = OPEN
     log Closed(number=number, state=OPEN)
 

@@ -17,7 +17,6 @@ MAX_NUMBER: constant(uint256) = 2**63 - 1
 MILLION: constant(uint256) = 10**6
 MAX_VIEW: constant(uint256) = 1024
 MAX_LOTS: constant(uint256) = 8
-SOLD: constant(uint256) = 2
 OPEN_LISTING: constant(uint256) = 1
 
 PAID_IN: constant(uint256) = 1

@@ -32,8 +32,8 @@ MOST_HEADER: Final = 2**18
 """Longest header, bytes."""
 MOST_TENSORS: Final = 1024
 MOST_BRACKETS: Final = 4 * MOST_TENSORS
-"""Objects and lists of a header: a tensor has three. Libraries raise Python's limit on recursion, so that it protects
-nobody from a header that is nothing but brackets."""
+"""Objects and lists of a header: a tensor has three. Libraries raise Python's limit on recursion, so that it
+protects nobody from a header that is nothing but brackets."""
 MOST_DIMENSIONS: Final = 8
 MOST_NAME: Final = 256
 """Characters of a tensor's name."""

@@ -132,7 +132,7 @@ MARKET = ContractKind(
         "reclaim": 10_000_000,
         "rate": 10_000_000,
     },
-    more_gas={"publish": 1_000_000, "bid": 1_000_000},
+    more_gas={"publish": 1_000_000, "bid": 1_000_000, "tick": 2_000_000},
 )
 
 KINDS = (TASK_CHAIN, MARKET)

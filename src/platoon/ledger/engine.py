@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from platoon.errors import VerificationError
-from platoon.ledger.blocks import Block, Header, Result, compute_roots, recover_sealers
+from platoon.ledger.blocks import MAX_NUMBER, Block, Header, Result, compute_roots, recover_sealers
 from platoon.ledger.chain_log import EMPTY_FOLD, ChainLog, Commit, compute_commit_digest, fold_block
 from platoon.ledger.contract_kinds import TASK_CHAIN, ContractKind
 from platoon.ledger.contracts import ContractSet, Event, Log, compute_set_digest, find_kind
@@ -243,7 +243,10 @@ class EmbeddedLedger:
         return tuple(receipts)
 
     def require_follows(self, at: Instant, round: int) -> None:
-        """Raises ``ValueError`` for a time or a round before that of the last block."""
+        """Raises ``ValueError`` for a time or a round before that of the last block, or beyond any reader's
+        integers."""
+        if max(at, round) > MAX_NUMBER:
+            raise ValueError(f"at {at}, round {round}: allowed: at most 2^63 - 1")
         if self._last is not None and (at < self._last.at or round < self._last.round):
             raise ValueError(f"at {at}, round {round}: earlier than block {self._last.height}")
 

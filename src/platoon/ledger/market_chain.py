@@ -6,6 +6,7 @@ has it: an identity that costs nothing could bid against itself and rate itself.
 money was paid in, so minting stays open; everything else conserves every unit.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
@@ -157,9 +158,10 @@ class MarketChain:
         """More than a third of the edge servers say the time: the market's is what so many have reached."""
         if at == self.state.now:
             return []
-        enough = len(self._edge_servers) // 3 + 1
+        active = self.edge_servers
+        able = [account for account in self._edge_servers if account.address in active]
         call = self.call("Catalogue", "tick", at)
-        return [SignedCall(account, call) for account in self._edge_servers[:enough]]
+        return [SignedCall(account, call) for account in able[: len(active) // 3 + 1]]
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
@@ -170,6 +172,14 @@ class MarketChain:
     def find_handle(self, account: Address) -> int:
         """A trader's handle; 0 for anybody else."""
         return int(self.read("Registry", "vehicle", account)[0])
+
+    def find_account(self, handle: int) -> Address:
+        """The account that a trader uses now; raises ``ValueError`` for nobody's handle."""
+        first = {known: account for account, known in self.state.accounts.items()}
+        if handle not in first:
+            raise ValueError(f"trader {handle}: there is none")
+        renewed = Address(self.read("Registry", "accounts", [handle])[0][0])
+        return renewed if any(renewed) else first[handle]
 
     def read_balance(self, account: Address) -> Tokens:
         """What an account holds, 10^-6 tokens."""
@@ -208,7 +218,10 @@ class MarketChain:
         for raw in block.transactions:
             sender = decode_transaction(raw).sender
             if sender not in self._keys:
-                self._keys[sender] = recover_sender_key(raw)
+                with contextlib.suppress(
+                    ValueError
+                ):  # a form that others' wallets sign: known when it signs ours
+                    self._keys[sender] = recover_sender_key(raw)
 
 
 def verify_market(path: Path) -> MarketChain:

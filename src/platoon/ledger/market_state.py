@@ -52,6 +52,9 @@ class Entry:
     listing: Listing
     state: ListingState
     listed_at: Instant
+    readable: bool = True
+    """False where the chain took words that are no document: it is never offered, and its description says
+    nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,8 @@ class Trade:
     accuracy: int | None = None
     """That the buyer measured, ppm; None until it is rated."""
     positive: bool | None = None
+    votes: tuple[tuple[Address, bool], ...] = ()
+    """Of edge servers over a dispute: who, and whether it found the delivery in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +142,19 @@ class MarketState:
     """Parameters of learned auctions that were registered."""
 
 
+_UNREADABLE = Description(
+    task="(no document)",
+    labels=("?",),
+    accuracy=0,
+    architecture="",
+    inputs=(),
+    parameters=0,
+    tensors=Digest(bytes(32)),
+    usage="",
+    requirement="",
+    place=None,
+    domain=(),
+)
 Values = dict[str, Any]
 _VEHICLE_ROLE = 2
 
@@ -163,6 +181,10 @@ def _tick(state: MarketState, values: Values) -> MarketState:
 
 
 def _list(state: MarketState, values: Values) -> MarketState:
+    try:
+        description, readable = Description.decode(values["document"]), True
+    except ValueError:  # an edge server brought what it should have refused
+        description, readable = _UNREADABLE, False
     listing = Listing(
         owner=Address(values["owner"]),
         model=Digest(values["model"]),
@@ -171,9 +193,10 @@ def _list(state: MarketState, values: Values) -> MarketState:
         threshold=values["threshold"],
         exclusive=bool(values["exclusive"]),
         at=Instant(values["signed_at"]),
-        description=Description.decode(values["document"]),
+        description=description,
     )
     entry = Entry(
+        readable=readable,
         number=values["number"],
         seller=values["seller"],
         listing=listing,
@@ -284,6 +307,12 @@ def _question(state: MarketState, values: Values) -> MarketState:
     return _change_trade(state, values["number"], state=TradeState.DISPUTED, due=Instant(values["due"]))
 
 
+def _vote(state: MarketState, values: Values) -> MarketState:
+    number = values["number"]
+    vote = (Address(values["edge_server"]), bool(values["good"]))
+    return _change_trade(state, number, votes=(*state.trades[number].votes, vote))
+
+
 def _end(state: MarketState, values: Values) -> MarketState:
     return _change_trade(state, values["number"], state=TradeState(values["state"]))
 
@@ -311,6 +340,7 @@ _FOLDS: dict[tuple[str, str], Callable[[MarketState, Values], MarketState]] = {
     ("Trades", "Opened"): _open,
     ("Trades", "Sent"): _send,
     ("Trades", "Questioned"): _question,
+    ("Trades", "Voted"): _vote,
     ("Trades", "Ended"): _end,
     ("Trades", "Rated"): _rate,
     ("Menus", "Posted"): _post,

@@ -73,26 +73,33 @@ class TradeReport:
         return Tokens(sum(outcome.sale.price for outcome in self.outcomes))
 
 
+MOST_LOTS = 8
+"""Listings of one auction (``Auctions.vy``)."""
+
 _Refusals = list[tuple[str, str]]
 
 
 def play_trade(plan: TradePlan) -> Steps[TradeReport]:
     """Play the six steps; returns what happened. A fault of a party is a line of the report."""
     refused: _Refusals = []
-    models = yield from train_sources(plan)
+    models = yield from train_sources(plan, refused)
     listed = yield from upload(models, refused)
     trusted = yield from filter_sellers(plan, listed)
     sales = yield from auction(plan, trusted, refused)
     adapted = yield from deliver_and_adapt(sales, refused)
-    outcomes = yield from rate(adapted)
+    outcomes = yield from rate(adapted, refused)
     return TradeReport(listed=listed, trusted=trusted, outcomes=outcomes, refused=tuple(refused))
 
 
-def train_sources(plan: TradePlan) -> Steps[dict[int, Digest]]:
+def train_sources(plan: TradePlan, refused: _Refusals) -> Steps[dict[int, Digest]]:
     """Step 1. Every seller trains a source model; returns the digests of their files."""
     models: dict[int, Digest] = {}
     for seller in plan.sellers:
-        models[seller] = yield TrainSource(seller=seller)
+        model = yield TrainSource(seller=seller)
+        if isinstance(model, Refused):
+            refused.append((f"model of trader {seller}", model.reason))
+        else:
+            models[seller] = model
     return models
 
 
@@ -109,13 +116,14 @@ def upload(models: dict[int, Digest], refused: _Refusals) -> Steps[tuple[int, ..
 
 
 def filter_sellers(plan: TradePlan, listed: tuple[int, ...]) -> Steps[tuple[int, ...]]:
-    """Step 3. Reputations are read, and sellers below the permitted one dropped."""
+    """Step 3. Reputations are read, and sellers below the permitted one dropped.
+
+    Of more listings than an auction takes, those of the most reputable sellers are auctioned.
+    """
     reputations = yield ReadReputations(listings=listed)
-    return tuple(
-        number
-        for number, reputation in zip(listed, reputations, strict=True)
-        if reputation >= plan.least_reputation
-    )
+    ranked = sorted(zip(listed, reputations, strict=True), key=lambda pair: (-pair[1], pair[0]))
+    trusted = [number for number, reputation in ranked if reputation >= plan.least_reputation]
+    return tuple(sorted(trusted[:MOST_LOTS]))
 
 
 def auction(plan: TradePlan, trusted: tuple[int, ...], refused: _Refusals) -> Steps[tuple[Sale, ...]]:
@@ -165,22 +173,38 @@ def deliver_and_adapt(
         found = yield Collect(sale=sale)
         if isinstance(found, Refused):
             refused.append((f"trade {sale.trade}", found.reason))
-            served.append((sale, (yield Decide(sale=sale))))
+            decided = yield Decide(sale=sale)
+            if isinstance(decided, Refused):
+                refused.append((f"dispute of trade {sale.trade}", decided.reason))
+                silent.append(sale)
+            else:
+                served.append((sale, decided))
         else:
             served.append((sale, True))
     adapted: list[tuple[Sale, bool, int | None]] = []
     for sale, is_served in served:
-        adapted.append((sale, is_served, (yield Adapt(sale=sale)) if is_served else None))
+        accuracy = (yield Adapt(sale=sale)) if is_served else None
+        if isinstance(accuracy, Refused):
+            refused.append((f"adaptation of trade {sale.trade}", accuracy.reason))
+            accuracy = None
+        adapted.append((sale, is_served, accuracy))
     for sale in silent:  # last, since nobody is to wait for them
-        yield Expire(sale=sale)
+        expired = yield Expire(sale=sale)
+        if isinstance(expired, Refused):
+            refused.append((f"refund of trade {sale.trade}", expired.reason))
         adapted.append((sale, False, None))
     return tuple(adapted)
 
 
-def rate(adapted: tuple[tuple[Sale, bool, int | None], ...]) -> Steps[tuple[Outcome, ...]]:
+def rate(
+    adapted: tuple[tuple[Sale, bool, int | None], ...], refused: _Refusals
+) -> Steps[tuple[Outcome, ...]]:
     """Step 6. Buyers upload what they measured; what was never served was rated by the contract itself."""
     outcomes = []
     for sale, served, accuracy in adapted:
         positive = (yield Rate(sale=sale, accuracy=accuracy)) if accuracy is not None else False
+        if isinstance(positive, Refused):
+            refused.append((f"rating of trade {sale.trade}", positive.reason))
+            positive = False
         outcomes.append(Outcome(sale=sale, served=served, accuracy=accuracy, positive=positive))
     return tuple(outcomes)

@@ -1,5 +1,4 @@
 """What the protocol of a trade asks the world for. Effects are imperative; a refusal is an answer, no exception.
-exception.
 
 Traders are known by their handle. The protocol holds numbers and digests: files, keys and bids stay with whoever
 carries the effects out.

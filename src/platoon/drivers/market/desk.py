@@ -12,22 +12,24 @@ from dataclasses import dataclass
 
 from platoon.drivers.foreign_models import Tensors, read_foreign_model
 from platoon.drivers.market.folder import MarketFolder
-from platoon.errors import UserError
+from platoon.errors import UserError, VerificationError
 from platoon.ledger.engine import Receipt
 from platoon.ledger.market_chain import MarketChain, SignedCall, list_joining_calls
 from platoon.ledger.market_state import Auction, Entry, ListingState, MarketState, Trade, TradeState
 from platoon.market.auction.boosts import BoostNetwork, compute_network_digest, export_table, to_record
 from platoon.market.auction.tables import BoostTable, raise_to_asks, reserve_table, scale_table
 from platoon.market.search import Found, Offer, Wanted, search
-from platoon.nouns import Digest, Duration, Instant, Tokens
+from platoon.nouns import MILLION, Digest, Duration, Instant, Tokens
 from platoon.records.deliveries import KEY_BYTES, open_delivery, pack_delivery
 from platoon.records.encoding import EMPTY_DIGEST, compute_content_digest
-from platoon.records.listings import Description, Listing, compute_tensors_digest, sign_listing
+from platoon.records.listings import MAX_NUMBER, Description, Listing, compute_tensors_digest, sign_listing
 from platoon.records.sealed_bids import compute_commitment
 from platoon.records.signing import Account
 from platoon.records.transactions import Call
 
 MODEL = ".safetensors"
+MOST_LOTS = 8
+"""Listings of one auction or menu."""
 MOST_ASKED = 32
 """Sellers whose reputations the contract gives at once."""
 _KINDS = {"float32": "F32", "float16": "F16", "int32": "I32"}
@@ -74,13 +76,22 @@ class Desk:
         self.chain.submit((), at=Instant(max(self._clock(), self.state.now)))
         return self.state.now
 
-    def _at_edge(self, call: Call, seat: int = 0) -> SignedCall:
-        return SignedCall(self.folder.edge_servers[seat], call)
+    def _active(self) -> tuple[Account, ...]:
+        """Edge servers that take part, by seat."""
+        active = self.chain.edge_servers
+        return tuple(account for account in self.folder.edge_servers if account.address in active)
+
+    def _at_edge(self, call: Call, place: int = 0) -> SignedCall:
+        """By the edge server in that place among those that take part."""
+        return SignedCall(self._active()[place], call)
 
     # ---- who takes part -----------------------------------------------------------------------------------------
 
     def join(self, name: str, tokens: Tokens) -> Account:
         """Register a trader and give it tokens."""
+        supply = int(self.chain.read("Token", "totalSupply")[0])
+        if tokens > MAX_NUMBER - supply:
+            raise UserError(f"{tokens} more of 10^-6 tokens: allowed: {MAX_NUMBER - supply}, all below 2^63")
         account = self.folder.add_trader(name)
         calls = list_joining_calls(self.chain, [account.address], tokens)
         self._submit(f"join {name}", *(SignedCall(self.folder.operator, call) for call in calls))
@@ -154,7 +165,8 @@ class Desk:
 
     def list_open(self) -> list[int]:
         """Numbers of listings that are for sale."""
-        return [n for n, entry in self.state.listings.items() if entry.state is ListingState.OPEN]
+        entries = self.state.listings.items()
+        return [n for n, entry in entries if entry.state is ListingState.OPEN and entry.readable]
 
     def search(self, wanted: Wanted, metres: Mapping[int, float]) -> tuple[Found, ...]:
         """What is for sale and fits; ``metres``: by listing, how far it is to where it was trained."""
@@ -190,6 +202,10 @@ class Desk:
 
     def post_menu(self, numbers: Sequence[int], prices: Sequence[int]) -> int:
         """An edge server posts what one, two, ... of these listings cost; returns the menu's number."""
+        if not 1 <= len(numbers) <= MOST_LOTS or len(prices) != len(numbers):
+            raise UserError(
+                f"{len(numbers)} listings, {len(prices)} prices; allowed: 1 to {MOST_LOTS}, a price for each number"
+            )
         call = self.chain.call("Menus", "post", list(numbers), list(prices))
         self._submit("menu", self._at_edge(call))
         return len(self.state.menus)
@@ -225,23 +241,25 @@ class Desk:
         return digest
 
     def register_parameters(self, digest: Digest, record: bytes) -> None:
-        """Put the digest of whatever an auction has learned on the chain, and its record into the folder."""
+        """The operator puts the digest of whatever an auction has learned on the chain; its record is kept here."""
         self.folder.put("networks", f"{digest.hex()}.json", record)
         if digest not in self.state.networks:
-            self._submit("introduce", self._at_edge(self.chain.call("Auctions", "introduce", digest)))
+            call = self.chain.call("Auctions", "introduce", digest)
+            self._submit("introduce", SignedCall(self.folder.operator, call))
 
     def make_table(
         self, numbers: Sequence[int], network: BoostNetwork | None, scale: int
     ) -> tuple[BoostTable, tuple[int, ...]]:
         """The boosts of an auction of these listings, and the reputations that they are made of."""
         entries = [self.find_listing(number) for number in numbers]
+        if not 1 <= len(entries) <= MOST_LOTS:
+            raise UserError(f"{len(entries)} listings; allowed: 1 to {MOST_LOTS} in an auction")
         reputations = self.reputations([entry.seller for entry in entries])
-        learned = (
-            scale_table(export_table(network, reputations), scale)
-            if network is not None
-            else reserve_table(len(entries), scale // _HALF)
-        )
-        return raise_to_asks(learned, [entry.listing.price for entry in entries]), reputations
+        asks = [entry.listing.price for entry in entries]
+        try:
+            return make_table(network, reputations, scale, asks), reputations
+        except ValueError as error:  # boosts that no reader's integers would hold
+            raise UserError(f"scale {scale}, asks {asks}: {error}") from None
 
     def propose(
         self,
@@ -276,8 +294,8 @@ class Desk:
         number = len(self.state.auctions)
         again, _ = self.make_table(ordered, network, scale)
         confirmation = self.chain.call("Auctions", "confirm", number, again.compute_digest())
-        seats = range(1, len(self.folder.edge_servers) // 2 + 1)
-        self._submit("auction", *(self._at_edge(confirmation, seat) for seat in seats))
+        others = range(1, len(self._active()) // _HALF + 1)
+        self._submit("auction", *(self._at_edge(confirmation, place) for place in others))
         return number
 
     def find_auction(self, number: int) -> Auction:
@@ -307,12 +325,20 @@ class Desk:
         salt = secrets.token_bytes(KEY_BYTES)
         handle = self.chain.find_handle(account.address)
         commitment = compute_commitment(auction=number, buyer=handle, salt=salt, amounts=amounts)
-        self._submit(
-            "bid",
-            self._approve(account, "Auctions", deposit),
-            SignedCall(account, self.chain.call("Auctions", "bid", number, commitment, deposit)),
-        )
-        self.folder.keep_bid(number, buyer, salt, tuple(amounts))
+        if any(bid.buyer == handle for bid in auction.bids):
+            raise UserError("bid: bid before")
+        self.folder.keep_bid(
+            number, buyer, salt, tuple(amounts)
+        )  # first: without it the bid could not be revealed
+        try:
+            self._submit(
+                "bid",
+                self._approve(account, "Auctions", deposit),
+                SignedCall(account, self.chain.call("Auctions", "bid", number, commitment, deposit)),
+            )
+        except UserError:
+            self.folder.drop_bid(number, buyer)
+            raise
 
     def reveal(self, buyer: str, number: int) -> tuple[int, ...]:
         """Reveal a bid; returns its amounts."""
@@ -374,49 +400,103 @@ class Desk:
         if trade.file is None or trade.key is None:
             raise UserError(f"trade {trade.number}: not delivered yet")
         entry, place = self.find_listing(trade.listing), f"deliveries/{trade.number}"
-        seller = entry.listing.owner
+        try:
+            file = self.folder.get(place, "file")
+            box = self.folder.get(place, f"{receiver.address.hex()}.box")
+        except VerificationError as error:  # announced, and not handed over
+            raise ValueError(str(error)) from None
         return open_delivery(
             receiver,
             market=self.chain.separator,
             trade=trade.number,
-            seller=seller,
-            file=self.folder.get(place, "file"),
-            box=self.folder.get(place, f"{receiver.address.hex()}.box"),
+            seller=self.chain.find_account(entry.seller),
+            file=file,
+            box=box,
             digest=trade.file,
             key=trade.key,
             model=entry.listing.model,
         )
 
-    def collect(self, buyer: str, number: int) -> bytes:
-        """The buyer opens a delivery, and accepts it where it is what was bought, which pays the seller.
+    def open_bought(self, buyer: str, number: int) -> bytes:
+        """What the buyer finds in a delivery, as often as it likes; nothing is accepted by that.
+
+        Where the sale is paid, but the seller's box for this buyer does not open (the edge servers found theirs in
+        order, or the buyer was silent), an edge server hands over the model in its custody.
 
         Raises:
-            UserError: it is not; it is disputed then, and the edge servers decide.
+            UserError: not delivered yet, or not this trader's.
+            ValueError: the delivery is not what was bought: a reason to dispute.
         """
         account, trade = self.folder.find_trader(buyer), self.find_trade(number)
+        if self.chain.find_handle(account.address) != trade.buyer:
+            raise UserError(f"trade {number}: {buyer} is not the buyer")
         try:
-            content = self._open_delivery(account, trade)
-        except ValueError as error:
-            self._submit("dispute", SignedCall(account, self.chain.call("Trades", "dispute", number)))
-            raise UserError(f"trade {number}: {error}; disputed, the edge servers decide") from None
+            return self._open_delivery(account, trade)
+        except ValueError:
+            if trade.state is TradeState.SETTLED:
+                return self.open_custody(trade.listing)
+            raise
+
+    def accept(self, buyer: str, number: int) -> None:
+        """The buyer has what it bought: the seller is paid."""
+        account = self.folder.find_trader(buyer)
         self._submit("accept", SignedCall(account, self.chain.call("Trades", "accept", number)))
+
+    def dispute(self, buyer: str, number: int) -> None:
+        """The buyer has something else: the edge servers decide."""
+        account = self.folder.find_trader(buyer)
+        self._submit("dispute", SignedCall(account, self.chain.call("Trades", "dispute", number)))
+
+    def collect(self, buyer: str, number: int, keep: Callable[[bytes], None] | None = None) -> bytes:
+        """The buyer opens a delivery, and accepts it where it is what was bought, which pays the seller.
+
+        Args:
+            buyer: name.
+            number: of the trade.
+            keep: puts the model where it lasts, before anything is paid.
+
+        Raises:
+            UserError: it is something else; it is disputed then, and the edge servers decide.
+        """
+        try:
+            content = self.open_bought(buyer, number)
+        except ValueError as error:
+            if self.find_trade(number).state is TradeState.DELIVERED:
+                self.dispute(buyer, number)
+                error = ValueError(f"{error}; disputed, the edge servers decide")
+            raise UserError(f"trade {number}: {error}") from None
+        if keep is not None:
+            keep(content)
+        if self.find_trade(number).state is TradeState.DELIVERED:
+            self.accept(buyer, number)
         return content
 
     def decide(self, number: int) -> bool:
-        """The edge servers open a disputed delivery themselves and vote; returns whether it was in order."""
+        """The edge servers open a disputed delivery themselves and vote; returns whether it was in order.
+
+        Raises:
+            UserError: no majority; the buyer is refunded once the time to decide is over (``expire``).
+        """
         trade = self.find_trade(number)
-        good = False
-        for seat, server in enumerate(self.folder.edge_servers):
-            if seat > len(self.folder.edge_servers) // _HALF:
+        voted = {voter for voter, _ in trade.votes}
+        for server in self._active():
+            if self.find_trade(number).state is not TradeState.DISPUTED and voted:
                 break  # a strict majority has voted
+            if server.address in voted:
+                continue
             try:
                 self._open_delivery(server, trade)
                 good = True
             except ValueError:
                 good = False
-            call = self.chain.call("Trades", "vote", number, good)
-            self._submit("vote", self._at_edge(call, seat))
-        return good
+            self._submit("vote", SignedCall(server, self.chain.call("Trades", "vote", number, good)))
+            voted.add(server.address)
+        state = self.find_trade(number).state
+        if state is TradeState.DISPUTED:
+            raise UserError(
+                f"trade {number}: the edge servers disagree; `expire` refunds it once its time is over"
+            )
+        return state is TradeState.SETTLED
 
     def expire(self, number: int) -> None:
         """What silence leads to: an undelivered trade is refunded, an unanswered delivery paid."""
@@ -431,6 +511,34 @@ class Desk:
         self.find_trade(number)
         self._submit("rate", SignedCall(account, self.chain.call("Trades", "rate", number, accuracy)))
         return bool(self.state.trades[number].positive)
+
+
+def make_table(
+    network: BoostNetwork | None, reputations: Sequence[int], scale: int, asks: Sequence[int]
+) -> BoostTable:
+    """The boosts of an auction: what a network makes of reputations, or a reserve price a model, raised to the
+    asks.
+
+    Raises:
+        ValueError: a boost out of range.
+    """
+    learned = (
+        scale_table(export_table(network, tuple(reputations)), scale)
+        if network is not None
+        else reserve_table(len(reputations), scale // _HALF)
+    )
+    return raise_to_asks(learned, asks)
+
+
+def suggest_deposit(most: int) -> int:
+    """A deposit for a bid of up to ``most``: the power of two from one token on, since deposits are public and bids
+    are not.
+
+    >>> suggest_deposit(3_000_001)
+    4000000
+    """
+    tokens = max(1, -(-most // MILLION))
+    return MILLION << (tokens - 1).bit_length()
 
 
 def require_listed(content: bytes, listing: Listing) -> Tensors:

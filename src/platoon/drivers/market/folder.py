@@ -17,7 +17,7 @@ from typing import Any, Final
 from platoon.drivers.locks import Hold, hold
 from platoon.drivers.run_directory import write_atomically
 from platoon.errors import UserError, VerificationError
-from platoon.nouns import SECOND, Address, Digest, Instant
+from platoon.nouns import SECOND, Address, Digest, Duration, Instant
 from platoon.records.encoding import compute_content_digest
 from platoon.records.signing import Account
 from platoon.scenario import did_you_mean
@@ -26,6 +26,9 @@ FORMAT: Final = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
 _MARKET = "market.json"
 _OPERATOR = "operator"
+_NUMBERS = ("chain_id", "began_us", "edge_servers")
+MOST_SECONDS: Final = 1e9
+"""Of a market's time: 31 years."""
 
 
 class MarketFolder:
@@ -46,7 +49,7 @@ class MarketFolder:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path}: there is something already; allowed: a new or empty folder")
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{path}: cannot be made ({error.strerror})") from None
         held = hold(path)
@@ -75,6 +78,8 @@ class MarketFolder:
             raise UserError(f"{path / _MARKET}: cannot be read ({error})") from None
         if not isinstance(table, dict) or table.get("format") != FORMAT:
             raise UserError(f"{path}: a market of an unknown format; known: {FORMAT}")
+        if not all(type(table.get(key)) is int for key in _NUMBERS) or type(table.get("traders")) is not dict:
+            raise UserError(f"{path / _MARKET}: damaged; needed: {', '.join(_NUMBERS)}, traders")
         return cls(path, table, hold(path))
 
     def save(self) -> None:
@@ -171,7 +176,9 @@ class MarketFolder:
     def put(self, kind: str, name: str, content: bytes) -> None:
         """Store a file; a crash leaves the whole of it or none."""
         path = self.path / kind / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )  # models for sale are not everybody's to read
         passing = path.with_name(f".{path.name}")
         passing.write_bytes(content)
         passing.replace(path)
@@ -188,6 +195,10 @@ class MarketFolder:
         path = self.path / "bids" / f"{auction}-{trader}.json"
         path.parent.mkdir(mode=0o700, exist_ok=True)
         write_secret(path, json.dumps({"salt": salt.hex(), "amounts": amounts}))
+
+    def drop_bid(self, auction: int, trader: str) -> None:
+        """Of a bid that was refused."""
+        (self.path / "bids" / f"{auction}-{trader}.json").unlink(missing_ok=True)
 
     def read_bid(self, auction: int, trader: str) -> tuple[bytes, tuple[int, ...]]:
         """Salt and amounts; raises ``UserError`` where there is no such bid."""
@@ -206,9 +217,11 @@ def write_secret(path: Path, text: str) -> None:
         file.write(text)
 
 
-def to_instant(seconds: float) -> Instant:
-    """Microseconds of the market's time."""
-    return Instant(round(seconds * SECOND))
+def to_duration(seconds: float, what: str = "a time") -> Duration:
+    """Microseconds from what a user types; raises ``UserError`` out of range."""
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise UserError(f"{what} of {seconds} s; allowed: 0 to {MOST_SECONDS:g}")
+    return Duration(round(seconds * SECOND))
 
 
 def _seat_name(seat: int) -> str:

@@ -6,6 +6,7 @@ And what a seller needs to list a model of platoon's own: its description, from 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def read_labelled(path: Path) -> Labelled:
             names = tuple(map(str, table["names"])) if "names" in table else ()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, AttributeError, TypeError) as error:
         raise UserError(f"{path}: allowed: an .npz file with images and labels ({error})") from None
     images = images[..., None] if images.ndim == 3 else images
     if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:1] or len(labels) == 0:

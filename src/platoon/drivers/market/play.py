@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import Any, Protocol
 
-from platoon.drivers.market.desk import Desk, Terms
+from platoon.drivers.market.desk import Desk, Terms, suggest_deposit
 from platoon.errors import UserError
 from platoon.market.auction.boosts import BoostNetwork
 from platoon.nouns import Digest, Duration, Instant
@@ -152,7 +152,7 @@ class TradePlayer:
         listings = self.desk.find_auction(effect.auction).listings
         amounts = self.people.value(name, listings)
         most = sum(amounts) if len(amounts) == len(listings) else max(amounts)
-        self.desk.bid(name, effect.auction, amounts, most)
+        self.desk.bid(name, effect.auction, amounts, suggest_deposit(most))
 
     @_do.register
     def _(self, effect: RevealBid) -> None:
@@ -178,9 +178,10 @@ class TradePlayer:
 
     @_do.register
     def _(self, effect: Decide) -> bool:
-        good = self.desk.decide(effect.sale.trade)
+        sale = effect.sale
+        good = self.desk.decide(sale.trade)
         if good:  # the edge servers have opened it, and hand over what they found
-            self._bought[effect.sale.trade] = self.desk.open_custody(effect.sale.listing)
+            self._bought[sale.trade] = self.desk.open_bought(self.desk.name_of(sale.buyer), sale.trade)
         return good
 
     @_do.register

@@ -9,14 +9,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from platoon.drivers.market.desk import MODEL, Desk, require_listed
+from platoon.drivers.market.desk import MODEL, Desk, make_table, require_listed
 from platoon.drivers.market.folder import MarketFolder
 from platoon.errors import UserError, VerificationError
 from platoon.ledger.market_chain import verify_market
 from platoon.ledger.market_state import Auction, AuctionState
-from platoon.market.auction.boosts import compute_network_digest, export_table, from_record
+from platoon.market.auction.boosts import compute_network_digest, from_record
 from platoon.market.auction.executor import execute, spread_additive
-from platoon.market.auction.tables import BoostTable, raise_to_asks, reserve_table, scale_table
+from platoon.market.auction.tables import BoostTable
 from platoon.records.encoding import EMPTY_DIGEST
 
 
@@ -51,6 +51,8 @@ def verify_folder(path: Path) -> dict[str, Any]:
 
 def _check_model(desk: Desk, number: int) -> None:
     entry = desk.find_listing(number)
+    if not entry.readable:
+        return  # an edge server brought words that are no document: never offered, never in custody
     content = desk.folder.fetch("custody", entry.listing.model, MODEL)
     try:
         require_listed(content, entry.listing)
@@ -60,6 +62,8 @@ def _check_model(desk: Desk, number: int) -> None:
 
 def _check_auction(desk: Desk, auction: Auction) -> None:
     where = f"auction {auction.number}"
+    if auction.state is AuctionState.PROPOSED:
+        return  # whatever one edge server proposed, no majority stood by it
     table = BoostTable(bundle=auction.bundle, unsold=auction.unsold)
     if table != _make_again(desk, auction):
         raise VerificationError(f"{where}: its table is not what its network makes of the frozen reputations")
@@ -76,9 +80,8 @@ def _check_auction(desk: Desk, auction: Auction) -> None:
 
 
 def _make_again(desk: Desk, auction: Auction) -> BoostTable:
-    if auction.network == EMPTY_DIGEST:
-        learned = reserve_table(len(auction.listings), auction.scale // 2)
-    else:
+    network = None
+    if auction.network != EMPTY_DIGEST:
         name = f"{auction.network.hex()}.json"
         try:
             network = from_record(json.loads(desk.folder.get("networks", name)), name)
@@ -86,6 +89,8 @@ def _make_again(desk: Desk, auction: Auction) -> BoostTable:
             raise VerificationError(f"networks/{name}: {error}") from None
         if compute_network_digest(network) != auction.network:
             raise VerificationError(f"networks/{name}: these are other parameters")
-        learned = scale_table(export_table(network, auction.reputations), auction.scale)
     asks = [desk.find_listing(number).listing.price for number in auction.listings]
-    return raise_to_asks(learned, asks)
+    try:
+        return make_table(network, auction.reputations, auction.scale, asks)
+    except ValueError as error:
+        raise VerificationError(f"auction {auction.number}: {error}") from None

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from platoon.cli.market.app import to_tokens
 from platoon.errors import UserError
 from platoon.market.search import Wanted
 from platoon.nouns import MILLION
 from platoon.records.listings import Description
+from platoon.records.opinions import Mode, OpinionRules
 from platoon.scenario import did_you_mean
 
 if TYPE_CHECKING:
@@ -29,6 +31,31 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Raises ``UserError`` where something is there, or nothing can be."""
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise UserError(f"{path}: there is something already; allowed: a new file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def read_opinions(mode: str, weights: str) -> OpinionRules:
+    """How reputations come about; raises ``UserError``."""
+    modes = {"direct": Mode.SHARED_DIRECT, "as_written": Mode.AS_WRITTEN}
+    if mode not in modes:
+        raise UserError(f"--opinions {mode!r}: {did_you_mean(mode, list(modes))}")
+    try:
+        direct, recommended, referenced = (round(float(part) * MILLION) for part in weights.split(","))
+        return OpinionRules(mode=modes[mode], direct=direct, recommended=recommended, referenced=referenced)
+    except (ValueError, OverflowError) as error:
+        raise UserError(
+            f"--weights {weights}: allowed: three shares from 0 to 1 by comma ({error})"
+        ) from None
+
+
 def read_amounts(text: str) -> list[int]:
     """Tokens by comma, as integers of 10^-6.
 
@@ -39,9 +66,7 @@ def read_amounts(text: str) -> list[int]:
         amounts = [float(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"{text!r}: allowed are amounts by comma, as 1.5,2") from None
-    if any(not 0 <= amount < 2**43 for amount in amounts):
-        raise UserError(f"{text!r}: allowed are amounts from 0 to 2^43 tokens")
-    return [round(amount * MILLION) for amount in amounts]
+    return [to_tokens(amount) for amount in amounts]
 
 
 def read_place(text: str) -> tuple[int, int] | None:
@@ -67,34 +92,45 @@ def read_description(
     Raises:
         UserError: neither or both, or contents that are no description.
     """
-    from platoon.drivers.foreign_models import read_foreign_model
-    from platoon.drivers.market.desk import digest_tensors
     from platoon.drivers.market.judging import describe_run
 
     where = read_place(place)
     if (run is None) == (model is None):
         raise UserError("the model: allowed is either --run DIR, or --model FILE with --like FILE.json")
-    if run is not None:
-        return describe_run(run, **words, place=where)
-    if like is None:
+    if model is not None and like is None:
         raise UserError("--model needs --like FILE.json: labels, accuracy, architecture, inputs")
-    assert model is not None
-    content, said = read_bytes(model), _read_table(like)
-    tensors = read_foreign_model(content, None)
     try:
-        return content, Description(
-            **words,
-            labels=tuple(map(str, said["labels"])),
-            accuracy=round(float(said["accuracy"]) * MILLION),
-            architecture=str(said["architecture"]),
-            inputs=tuple(map(int, said["inputs"])),
-            parameters=sum(values.size for values in tensors.values()),
-            tensors=digest_tensors(tensors),
-            place=where,
-            domain=tuple(map(int, said.get("domain", ()))),
-        )
+        if run is not None:
+            content, description = describe_run(run, **words, place=where)
+        else:
+            assert model is not None
+            assert like is not None
+            content = read_bytes(model)
+            description = _describe_file(content, _read_table(like), words, where)
+        description.encode()  # raises for one that is too long
     except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{like}: {error}") from None
+        raise UserError(f"the listing: {error}") from None
+    return content, description
+
+
+def _describe_file(
+    content: bytes, said: Mapping[str, Any], words: Mapping[str, str], place: tuple[int, int] | None
+) -> Description:
+    from platoon.drivers.foreign_models import read_foreign_model
+    from platoon.drivers.market.desk import digest_tensors
+
+    tensors = read_foreign_model(content, None)
+    return Description(
+        **words,
+        labels=tuple(map(str, said["labels"])),
+        accuracy=round(float(said["accuracy"]) * MILLION),
+        architecture=str(said["architecture"]),
+        inputs=tuple(map(int, said["inputs"])),
+        parameters=sum(values.size for values in tensors.values()),
+        tensors=digest_tensors(tensors),
+        place=place,
+        domain=tuple(map(int, said.get("domain", ()))),
+    )
 
 
 def _read_table(path: Path) -> dict[str, Any]:
@@ -150,7 +186,7 @@ def make_wanted(
         task=task,
         labels=tuple(label.strip() for label in labels.split(",") if label.strip()),
         most_bytes=most_bytes,
-        most_price=None if most_price is None else round(most_price * MILLION),
+        most_price=None if most_price is None else to_tokens(most_price),
         least_reputation=round(least_reputation * MILLION),
         domain=domain,
         most_metres=inf if most_metres is None else most_metres,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from platoon.cli import options
 from platoon.nouns import MILLION
@@ -23,6 +24,11 @@ def _table(*columns: str) -> Table:
         is_text = column in ("seller", "buyer", "task", "licence", "state", "event", "caution", "trader")
         table.add_column(column, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """A row of plain text: what sellers write is nobody's markup."""
+    table.add_row(*map(Text, cells))
 
 
 def _cell(value: Any, digits: int = 3) -> str:
@@ -70,7 +76,8 @@ def print_found(rows: Sequence[Row]) -> None:
     for name in told:
         table.add_column(extra[name][0], justify="right")
     for row in rows:
-        table.add_row(
+        _add(
+            table,
             str(row["listing"]),
             row["seller"],
             row["task"],
@@ -138,7 +145,8 @@ def print_verdict(verdict: "Verdict") -> None:
         table.title, table.title_justify = f"{title} ({told[group][0]['samples']} samples)", "left"
         for row in told[group]:
             interval = row["interval"]
-            table.add_row(
+            _add(
+                table,
                 str(row["listing"]),
                 _cell(row["accuracy"]),
                 "-" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}",
@@ -186,8 +194,8 @@ def print_settlement(told: Row) -> None:
     table = _table("buyer", "listings", "pays", "state")
     for award in told["awards"]:
         state = "" if award["revealed"] else "not revealed; its deposit is back"
-        table.add_row(
-            award["buyer"], ", ".join(map(str, award["listings"])) or "-", f"{award['pays']:g}", state
+        _add(
+            table, award["buyer"], ", ".join(map(str, award["listings"])) or "-", f"{award['pays']:g}", state
         )
     options.stdout.print(table)
     trades = ", ".join(map(str, told["trades"])) or "none"
@@ -258,11 +266,11 @@ def print_history(told: Row) -> None:
     for row in told["trades"]:
         event = {None: "-", True: "positive", False: "negative"}[row["positive"]]
         cells = [str(row["trade"]), str(row["listing"]), row["seller"], row["buyer"], f"{row['price']:g}"]
-        trades.add_row(*cells, row["state"], _cell(row["accuracy"]), event)
+        _add(trades, *cells, row["state"], _cell(row["accuracy"]), event)
     traders = _table("trader", "tokens", "reputation", "sold", "bought")
     for row in told["traders"]:
         cells = [f"{row['tokens']:g}", _cell(row["reputation"]), str(row["sold"]), str(row["bought"])]
-        traders.add_row(row["trader"], *cells)
+        _add(traders, row["trader"], *cells)
     options.stdout.print(trades)
     options.stdout.print(traders)
     options.stdout.print(f"{told['blocks']} blocks, head {told['head'][:16]}", markup=False)
