@@ -1,6 +1,9 @@
 """Reputations across task chains: what two shards report to a main chain, and every reason to refuse a report."""
 
 import dataclasses
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +23,7 @@ EVIDENCE = Rules(rule=Rule.EVIDENCE, threshold=250_000, pool=10_000_000)
 QUORUM = 3
 """Of four edge servers."""
 MOST = 20 * MILLION
+PAGE = Path(__file__).parents[2] / "docs" / "ledger" / "shards.md"
 
 
 class Region:
@@ -379,3 +383,23 @@ def test_invalid_ledger_of_another_kind(region):
     region.main.close()
     with pytest.raises(VerificationError, match="contract set"):
         audit_state(region.path)
+
+
+def test_what_the_page_shows_merges_two_ledgers(region, tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    known: dict[str, Any] = {
+        "ledgers": [shard.path for shard in region.shards],
+        "edge_servers": [shard.servers for shard in region.shards],
+        "operator": region.operator,
+        "bringers": region.servers,
+        "file": tmp_path / "again.sqlite",
+    }
+    exec(code, known)
+    for shard in region.shards:
+        region.report(shard)
+    assert known["reputations"] == {
+        vehicle.address: region.main.reputation(vehicle.address) for vehicle in region.vehicles
+    }
+    assert known["reputations"][region.vehicles[1].address] == ((166_667 * 2 + 750_000) // 3, 3_000_000)
+    known["chain"].close()
+    verify_main_chain(known["file"]).close()
