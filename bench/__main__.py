@@ -15,6 +15,7 @@ NAMES = (
     "aggregation",
     "score_weights",
     "trust",
+    "reputation",
 )
 
 

@@ -1,4 +1,4 @@
-"""`platoon ledger prove`, `check`, `reputation`: exit codes 0, 1 and 2, a line of words, and JSON alone on request."""
+"""`platoon ledger prove`, `check`, `reputation`: exit codes 0, 1 and 2, a line of words, JSON alone on request."""
 
 import json
 import shutil
