@@ -14,8 +14,11 @@ NAMES = (
     "worlds",
     "aggregation",
     "score_weights",
+    "market",
     "trust",
     "reputation",
+    "judging",
+    "opinions",
 )
 
 

@@ -263,6 +263,7 @@ def test_a_good_file_with_bytes_changed_cut_out_and_put_in(changes, cut, more):
     the_same_or_refused(bytes(content[:cut]) + more + bytes(content[cut:]))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(content):
     the_same_or_refused(content)

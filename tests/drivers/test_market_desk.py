@@ -7,7 +7,7 @@ from platoon.drivers.market.desk import Terms
 from platoon.drivers.market.verify import verify_folder
 from platoon.errors import UserError, VerificationError
 from platoon.ledger.market_chain import MarketChain, SignedCall
-from platoon.ledger.market_state import AuctionState, ListingState, TradeState
+from platoon.ledger.market_state import ListingState, TradeState
 from platoon.market.search import Wanted
 from platoon.nouns import Tokens
 from platoon.records.encoding import EMPTY_DIGEST
@@ -336,7 +336,6 @@ def test_invalid_proposals(place):
     assert propose(place, bundle=[0, 0, 0, 0]) == "a table for another number of models"
     assert propose(place, bids_until=now) == "deadlines out of order"
     assert propose(place) == ""
-    assert propose(place) == "not for sale"  # spoken for
 
 
 def test_bids_wait_for_a_majority_that_has_computed_the_table(place):
@@ -346,11 +345,24 @@ def test_bids_wait_for_a_majority_that_has_computed_the_table(place):
     wrong = place.chain.call("Auctions", "confirm", 1, bytes(32))
     receipt = place.chain.submit([SignedCall(place.folder.edge_servers[1], wrong)], at=place.clock.now)[0]
     assert receipt.error == "another table"
-    # nobody else confirms: once bids were due, the model is free again
-    place.wait(1)
-    assert send(place, "dave", "Auctions", "cancel", 1).ok
-    assert place.chain.state.auctions[1].state is AuctionState.CANCELLED
+    # one edge server alone holds nothing back: the model is still for sale, and its seller may change its mind
     assert place.desk.find_listing(1).state is ListingState.OPEN
+    place.desk.withdraw("alice", 1)
+    right = place.chain.call("Auctions", "confirm", 1, place.chain.read("Auctions", "auction", 1)[1])
+    servers = place.folder.edge_servers
+    said = [place.chain.submit([SignedCall(s, right)], at=place.clock.now)[0].error for s in servers[1:3]]
+    assert said == ["", "not open"]
+
+
+def test_a_proposal_is_confirmed_before_its_bids_are_due(place):
+    place.list_model("alice", 1)
+    assert propose(place) == ""
+    place.wait(1)
+    place.desk.tick()
+    right = place.chain.call("Auctions", "confirm", 1, place.chain.read("Auctions", "auction", 1)[1])
+    servers = place.folder.edge_servers
+    said = [place.chain.submit([SignedCall(s, right)], at=place.clock.now)[0].error for s in servers[1:3]]
+    assert said == ["", "too late to confirm"]
 
 
 def test_reputations_are_frozen_by_the_proposal(place):

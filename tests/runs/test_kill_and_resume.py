@@ -34,8 +34,10 @@ def play_until_killed(arguments: list[str], after_lines: int, delay_s: float) ->
 
 @pytest.mark.parametrize("attempt", range(2))
 def test_kill_and_resume(scenario_file: Path, tmp_path: Path, attempt: int) -> None:
-    # the second time vehicles change pseudonyms: a resumed run finds their keys again
-    scenario_file.write_text(f"{scenario_file.read_text()}pseudonym_rounds = {2 * attempt}\n")
+    # the second time vehicles change pseudonyms, and the server has momentum: a resumed run finds the keys again,
+    # and the model before the last
+    more = f"pseudonym_rounds = {2 * attempt}\n[aggregation]\nserver_momentum = {0.5 * attempt}\n"
+    scenario_file.write_text(scenario_file.read_text() + more)
     scenario = Scenario.load(scenario_file)
     undisturbed = run(scenario, tmp_path / "undisturbed")
     dice = stream(attempt, "moments of death")

@@ -149,6 +149,23 @@ def join(
     _run(command)
 
 
+@market_app.command()
+def appoint(
+    market: Folder,
+    name: Annotated[str, typer.Argument(help="of a buyer that the operator trusts")],
+    at: At = None,
+    as_json: Json = False,
+) -> None:
+    """Make a buyer a referee: where half of the raters lie, nothing else tells them apart."""
+
+    def command() -> None:
+        with at_desk(market, at) as desk:
+            desk.appoint(name)
+        _say(as_json, {"referee": name}, f"{name} is a referee from now on.")
+
+    _run(command)
+
+
 # ---- offers -----------------------------------------------------------------------------------------------------
 
 
@@ -331,11 +348,9 @@ def auction(
 
 
 def _network(name: str) -> "BoostNetwork | None":
-    if name == "none":
-        return None
-    from platoon.market.auction.trained import load_network
+    from platoon.cli.market_input import read_network
 
-    return load_network(name)
+    return None if name == "none" else read_network(name)
 
 
 @market_app.command()

@@ -16,6 +16,7 @@ from platoon.scenario import did_you_mean
 
 if TYPE_CHECKING:
     from platoon.drivers.market.desk import Desk
+    from platoon.market.auction.boosts import BoostNetwork
 
 _KEYS = ("labels", "accuracy", "architecture", "inputs")
 
@@ -110,6 +111,20 @@ def _read_table(path: Path) -> dict[str, Any]:
     if missing:
         raise UserError(f"{path}: {', '.join(missing)} is missing; needed: {', '.join(_KEYS)}")
     return table
+
+
+def read_network(name: str) -> "BoostNetwork":
+    """A learned auction: one that comes with the package by its name, or a JSON file; raises ``UserError``."""
+    from platoon.market.auction.boosts import from_record
+    from platoon.market.auction.trained import load_network
+
+    path = Path(name)
+    if path.suffix != ".json":
+        return load_network(name)
+    try:
+        return from_record(json.loads(read_bytes(path)), name)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
 
 
 def make_wanted(

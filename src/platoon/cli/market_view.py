@@ -21,7 +21,7 @@ def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         is_text = column in ("seller", "buyer", "task", "licence", "state", "event", "caution", "trader")
-        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
     return table
 
 
@@ -64,32 +64,22 @@ def print_found(rows: Sequence[Row]) -> None:
     if not rows:
         options.stdout.print("Nothing that is for sale fits.")
         return
-    table = _table(
-        "listing",
-        "seller",
-        "task",
-        "labels",
-        "claims",
-        "bytes",
-        "price",
-        "licence",
-        "reputation",
-        "metres",
-        "domain",
-    )
+    told = [name for name in ("metres", "domain_distance") if any(row[name] is not None for row in rows)]
+    extra = {"metres": ("metres", 0), "domain_distance": ("apart", 3)}
+    table = _table("no.", "seller", "task", "claims", "kB", "price", "licence", "rep.")
+    for name in told:
+        table.add_column(extra[name][0], justify="right")
     for row in rows:
         table.add_row(
             str(row["listing"]),
             row["seller"],
             row["task"],
-            str(len(row["labels"])),
             _cell(row["claimed_accuracy"]),
-            str(row["bytes"]),
+            f"{row['bytes'] / 1000:.1f}",
             f"{row['price']:g}",
             row["licence"],
             _cell(row["reputation"]),
-            _cell(row["metres"], 0),
-            _cell(row["domain_distance"]),
+            *(_cell(row[name], extra[name][1]) for name in told),
         )
     options.stdout.print(table)
 
@@ -115,6 +105,8 @@ def verdict_rows(verdict: "Verdict") -> Row:
                 "leep": judgement.leep,
                 "logme": judgement.log_me,
                 "h_score": judgement.h_score,
+                "shrunk_h_score": judgement.shrunk_h_score,
+                "leave_one_out": judgement.leave_one_out_accuracy,
                 "shapley": verdict.values.get(int(judgement.name)),
                 "cautions": list(judgement.cautions),
             }
@@ -140,15 +132,20 @@ def print_verdict(verdict: "Verdict") -> None:
     for group, title in _GROUPS.items():
         if not told[group]:
             continue
-        table = _table("listing", "accuracy", "95 % interval", "NCE", "LEEP", "LogME", "H-score", "Shapley")
+        table = _table(
+            "listing", "accuracy", "95 %", "NCE", "LEEP", "new layer", "LogME", "H-score", "Shapley"
+        )
         table.title, table.title_justify = f"{title} ({told[group][0]['samples']} samples)", "left"
         for row in told[group]:
             interval = row["interval"]
             table.add_row(
                 str(row["listing"]),
                 _cell(row["accuracy"]),
-                "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}",
-                *(_cell(row[key]) for key in ("nce", "leep", "logme", "h_score", "shapley")),
+                "-" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}",
+                *(
+                    _cell(row[key])
+                    for key in ("nce", "leep", "leave_one_out", "logme", "shrunk_h_score", "shapley")
+                ),
             )
         options.stdout.print(table)
     cautions = list(told["cautions"])

@@ -7,8 +7,8 @@
 
     An edge server proposes: listings, the reputations of their sellers as they stand, and the boost table that the
     registered network makes of them. Reputations are frozen by that: what is rated from now on moves nothing here. A
-    strict majority of the edge servers, which have computed the table themselves, confirm. Only then buyers commit to
-    bids and pay deposits in; when that time is over they reveal; when that is over too, anybody settles.
+    strict majority of the edge servers, which have computed the table themselves, confirm. Only then the listings are
+    spoken for, and buyers commit to bids and pay deposits in; when that time is over they reveal; when that is over too, anybody settles.
 
     A bid is one amount a model, or one a bundle, at most the deposit. Bids that are not revealed, or are not what was
     committed to, do not count. Every deposit goes back, less what its owner pays: nobody can lose one.
@@ -30,7 +30,6 @@ OPEN_LISTING: constant(uint256) = 1
 PROPOSED: constant(uint256) = 1
 CONFIRMED: constant(uint256) = 2
 SETTLED: constant(uint256) = 3
-CANCELLED: constant(uint256) = 4
 
 interface Registry:
     def vehicle(account: address) -> (uint256, uint256): view
@@ -105,9 +104,6 @@ event Settled:
     buyers: DynArray[uint256, MAX_BUYERS]
     bundles: DynArray[uint256, MAX_BUYERS]
     payments: DynArray[uint256, MAX_BUYERS]
-
-event Cancelled:
-    number: indexed(uint256)
 
 REGISTRY: public(immutable(address))
 TOKEN: public(immutable(address))
@@ -249,7 +245,6 @@ def propose(
     )
     self.lots[number] = listings
     self.frozen[number] = reputations
-    extcall Trades(TRADES).hold(listings)
     log Proposed(
         number=number,
         edge_server=msg.sender,
@@ -278,6 +273,7 @@ def _digest(bundle: DynArray[int256, MAX_SETS], unsold: DynArray[int256, MAX_SET
 
 
 @external
+@nonreentrant
 def confirm(number: uint256, table: bytes32):
     """
     @notice An edge server has computed the table itself.
@@ -298,7 +294,9 @@ def _confirm(number: uint256, seat: uint256, active: uint256):
     self.auctions[number].votes = votes
     enough: bool = 2 * self._count(votes & active) > self._count(active)
     if enough:
+        assert staticcall Catalogue(CATALOGUE).now() <= self.auctions[number].bids_until, "too late to confirm"
         self.auctions[number].state = CONFIRMED
+        extcall Trades(TRADES).hold(self.lots[number])
     log Confirmed(number=number, edge_server=msg.sender, open=enough)
 
 
@@ -473,20 +471,6 @@ def _open_trades(number: uint256, bid: Bid, won: uint256, payment: uint256):
     for j: uint256 in range(len(self.lots[number]), bound=MAX_LOTS):
         if (won >> j) & 1 == 1:
             extcall Trades(TRADES).open(self.lots[number][j], bid.buyer, bid.account, asks[j] + shares[j])
-
-
-@external
-@nonreentrant
-def cancel(number: uint256):
-    """
-    @notice An auction that no majority confirmed before its bids were due: its models are free again.
-    """
-    assert self.auctions[number].state == PROPOSED, "not waiting for confirmation"
-    assert staticcall Catalogue(CATALOGUE).now() > self.auctions[number].bids_until, "it may still be confirmed"
-    self.auctions[number].state = CANCELLED
-    for listing: uint256 in self.lots[number]:
-        extcall Trades(TRADES).let_go(listing)
-    log Cancelled(number=number)
 
 
 @internal

@@ -31,6 +31,7 @@ MAX_HANDLE: constant(uint256) = 2**128 - 1
 MAX_PERIOD: constant(uint256) = 2**32 - 1
 MAX_NUMBER: constant(uint256) = 2**63 - 1
 MAX_STRENGTH: constant(uint256) = 2**40
+LEAST_VARIANCE: constant(uint256) = 10**6  # a deviation of a thousandth: what is less comes from rounding
 
 # a cell, of a buyer and a seller: lanes of 28 bits, the newest period first, each all << 14 | positive; << 32 | newest
 LANE: constant(uint256) = 28
@@ -76,6 +77,7 @@ event Rated:
 
 OPERATOR: public(immutable(address))
 RULES: immutable(Rules)
+WINDOW: immutable(uint256)  # the lanes of the periods that count
 
 trades: public(address)
 latest: public(uint256)  # time of the last rating
@@ -104,6 +106,7 @@ def __init__(rules: Rules):
     assert rules.periods > 0 and rules.periods <= PERIODS, "periods"
     OPERATOR = msg.sender
     RULES = rules
+    WINDOW = 2 ** (LANE * rules.periods) - 1
 
 
 @external
@@ -163,9 +166,10 @@ def _count(buyer: uint256, seller: uint256, period: uint256) -> (uint256, uint25
     @dev All lanes are summed by one product: the sum of lanes 0 to 7 is its lane 7, and no sum outgrows a lane.
     """
     cell: uint256 = self.cells[buyer][seller]
-    if cell == 0:
+    passed: uint256 = unsafe_sub(period, cell & MAX_PERIOD)
+    if cell == 0 or passed >= PERIODS:
         return 0, 0
-    lanes: uint256 = self._shift(cell, period) & (2 ** (LANE * RULES.periods) - 1)
+    lanes: uint256 = ((cell >> 32) << unsafe_mul(LANE, passed)) & WINDOW
     positives: uint256 = lanes & (MAX_COUNT * ONES)
     events: uint256 = (lanes >> HALF) & (MAX_COUNT * ONES)
     return (
@@ -180,7 +184,16 @@ def _value(positives: uint256, events: uint256) -> uint256:
     """
     @notice A direct value + 1; 0 where there are no events.
     """
-    return positives * MILLION // events + 1 if events > 0 else 0
+    return unsafe_add(unsafe_div(unsafe_mul(positives, MILLION), events), 1) if events > 0 else 0
+
+
+@internal
+@pure
+def _evidence(events: uint256) -> uint256:
+    """
+    @notice What a value of so many events has of its buyer's voice: n / (n + 1).
+    """
+    return unsafe_div(unsafe_mul(events, MILLION), unsafe_add(events, 1))
 
 
 @internal
@@ -286,10 +299,10 @@ def _row(buyer: uint256, period: uint256) -> uint256[MAX_SELLERS]:
 
 @internal
 @view
-def _agree(a: uint256[MAX_SELLERS], b: uint256[MAX_SELLERS]) -> (uint256, bool, uint256):
+def _agree(a: uint256[MAX_SELLERS], b: uint256[MAX_SELLERS], count: uint256) -> (uint256, bool, uint256):
     """
     @notice Trust by two rows of values + 1, whether it is defined, and over how many sellers: their correlation
-        (Pearson), 0 where it is negative. It is not defined over too few sellers, nor where one rates all alike.
+        (Pearson), 0 where it is negative. It is not defined over too few sellers, nor where one holds all alike.
     """
     common: uint256 = 0
     sum_a: uint256 = 0
@@ -297,12 +310,14 @@ def _agree(a: uint256[MAX_SELLERS], b: uint256[MAX_SELLERS]) -> (uint256, bool, 
     squares_a: uint256 = 0
     squares_b: uint256 = 0
     products: uint256 = 0
-    for j: uint256 in range(MAX_SELLERS):
-        if a[j] == 0 or b[j] == 0:
+    for j: uint256 in range(count, bound=MAX_SELLERS):
+        x: uint256 = a[j]
+        y: uint256 = b[j]
+        if x == 0 or y == 0:
             continue
         common = unsafe_add(common, 1)
-        x: uint256 = unsafe_sub(a[j], 1)
-        y: uint256 = unsafe_sub(b[j], 1)
+        x = unsafe_sub(x, 1)
+        y = unsafe_sub(y, 1)
         sum_a = unsafe_add(sum_a, x)
         sum_b = unsafe_add(sum_b, y)
         squares_a = unsafe_add(squares_a, unsafe_mul(x, x))
@@ -310,8 +325,9 @@ def _agree(a: uint256[MAX_SELLERS], b: uint256[MAX_SELLERS]) -> (uint256, bool, 
         products = unsafe_add(products, unsafe_mul(x, y))
     if common < RULES.least_common:
         return 0, False, common
-    spread: uint256 = (common * squares_a - sum_a * sum_a) * (common * squares_b - sum_b * sum_b)
-    if spread == 0:
+    spread_a: uint256 = common * squares_a - sum_a * sum_a
+    spread_b: uint256 = common * squares_b - sum_b * sum_b
+    if min(spread_a, spread_b) < common * common * LEAST_VARIANCE:
         return 0, False, common
     if RULES.trust == EQUAL:
         return MILLION, True, common
@@ -319,7 +335,7 @@ def _agree(a: uint256[MAX_SELLERS], b: uint256[MAX_SELLERS]) -> (uint256, bool, 
     apart: uint256 = sum_a * sum_b
     if together <= apart:
         return 0, True, common
-    return min((together - apart) * MILLION // isqrt(spread), MILLION), True, common
+    return min((together - apart) * MILLION // isqrt(spread_a * spread_b), MILLION), True, common
 
 
 @internal
@@ -361,7 +377,7 @@ def _integrate(buyer: uint256, seller: uint256, period: uint256) -> (uint256, bo
         trust: uint256 = 0
         is_friend: bool = False
         common: uint256 = 0
-        trust, is_friend, common = self._agree(own, self._row(other, period))
+        trust, is_friend, common = self._agree(own, self._row(other, period), self.sellers_seated)
         if is_friend:
             trusts += trust
             trusted += trust * said
@@ -428,7 +444,8 @@ def _weigh(period: uint256) -> (uint256[MAX_BUYERS], uint256):
             events: uint256 = 0
             positives, events = self._count(seat & MAX_HANDLE, handles[j], period)
             if events > 0:
-                rows[i][j] = self._value(positives, events) << 64 | (events * MILLION // (events + 1))
+                rows[i][j] = self._value(positives, events) << 64 | self._evidence(events)
+    compared: uint256 = present & ~judges
     first: uint256 = judges if judges != 0 else present
     for i: uint256 in range(MAX_BUYERS):
         weights[i] = MILLION * ((first >> i) & 1)
@@ -437,30 +454,36 @@ def _weigh(period: uint256) -> (uint256[MAX_BUYERS], uint256):
         mass: uint256[MAX_SELLERS] = empty(uint256[MAX_SELLERS])
         sums: uint256[MAX_SELLERS] = empty(uint256[MAX_SELLERS])
         for i: uint256 in range(MAX_BUYERS):
-            if weights[i] == 0:
+            weight: uint256 = weights[i]
+            if weight == 0:
                 continue
+            row: uint256[MAX_SELLERS] = rows[i]
             for j: uint256 in range(seated, bound=MAX_SELLERS):
-                said: uint256 = rows[i][j]
+                said: uint256 = row[j]
                 if said != 0:
-                    share: uint256 = weights[i] * (said & (2**64 - 1)) // MILLION
-                    mass[j] += share
-                    sums[j] += share * ((said >> 64) - 1)
+                    share: uint256 = unsafe_div(unsafe_mul(weight, said & (2**64 - 1)), MILLION)
+                    mass[j] = unsafe_add(mass[j], share)
+                    sums[j] = unsafe_add(sums[j], unsafe_mul(share, unsafe_sub(said >> 64, 1)))
         strangers = 0
         for i: uint256 in range(MAX_BUYERS):
-            if (present >> i) & 1 == 0 or (judges >> i) & 1 == 1:
+            if (compared >> i) & 1 == 0:
                 continue
-            own: uint256[MAX_SELLERS] = empty(uint256[MAX_SELLERS])
+            weight: uint256 = weights[i]
+            own: uint256[MAX_SELLERS] = rows[i]
             others: uint256[MAX_SELLERS] = empty(uint256[MAX_SELLERS])
             for j: uint256 in range(seated, bound=MAX_SELLERS):
-                said: uint256 = rows[i][j]
-                if said != 0:
-                    share: uint256 = weights[i] * (said & (2**64 - 1)) // MILLION
-                    own[j] = said >> 64
-                    if mass[j] > share:
-                        others[j] = (sums[j] - share * (own[j] - 1)) // (mass[j] - share) + 1
+                said: uint256 = own[j]
+                if said == 0:
+                    continue
+                share: uint256 = unsafe_div(unsafe_mul(weight, said & (2**64 - 1)), MILLION)
+                left: uint256 = unsafe_sub(mass[j], share)
+                own[j] = said >> 64
+                if left != 0:
+                    rest: uint256 = unsafe_sub(sums[j], unsafe_mul(share, unsafe_sub(said >> 64, 1)))
+                    others[j] = unsafe_add(unsafe_div(rest, left), 1)
             is_defined: bool = False
             common: uint256 = 0
-            weights[i], is_defined, common = self._agree(own, others)
+            weights[i], is_defined, common = self._agree(own, others, seated)
             if not is_defined:
                 strangers |= 1 << i
     return weights, strangers
@@ -488,11 +511,11 @@ def _hear(seller: uint256, weights: uint256[MAX_BUYERS], strangers: uint256, per
             foreign_positives += positives
             foreign_events += events
         elif events > 0:
-            share: uint256 = weights[i] * (events * MILLION // (events + 1)) // MILLION
+            share: uint256 = weights[i] * self._evidence(events) // MILLION
             mass += share
             total += share * (positives * MILLION // events)
     if foreign_events > 0:
-        share: uint256 = RULES.referenced * (foreign_events * MILLION // (foreign_events + 1)) // MILLION
+        share: uint256 = RULES.referenced * self._evidence(foreign_events) // MILLION
         mass += share
         total += share * (foreign_positives * MILLION // foreign_events)
     return total // mass if mass > 0 else RULES.prior
@@ -549,7 +572,7 @@ def trust(buyer: uint256, other: uint256, at: uint256) -> (uint256, bool, uint25
     @notice Trust of a buyer in another one; whether it is a friend at all, or a stranger; sellers that both rated.
     """
     period: uint256 = self._period(at)
-    return self._agree(self._row(buyer, period), self._row(other, period))
+    return self._agree(self._row(buyer, period), self._row(other, period), self.sellers_seated)
 
 
 @external

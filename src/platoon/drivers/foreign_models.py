@@ -31,6 +31,9 @@ MOST_BYTES: Final = 256 * 2**20
 MOST_HEADER: Final = 2**18
 """Longest header, bytes."""
 MOST_TENSORS: Final = 1024
+MOST_BRACKETS: Final = 4 * MOST_TENSORS
+"""Objects and lists of a header: a tensor has three. Libraries raise Python's limit on recursion, so that it protects
+nobody from a header that is nothing but brackets."""
 MOST_DIMENSIONS: Final = 8
 MOST_NAME: Final = 256
 """Characters of a tensor's name."""
@@ -186,6 +189,8 @@ def _find_data(content: bytes) -> int:
 
 
 def _parse(header: bytes) -> dict[str, Any]:
+    if header.count(b"[") + header.count(b"{") > MOST_BRACKETS:  # the parser must not run out of its stack
+        raise ForeignModelError(Refusal.HEADER_NOT_JSON, "nested too deeply")
     try:
         parsed = json.loads(
             header.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant

@@ -1,8 +1,8 @@
 """Judging models before they are bought: sellers' models meet a buyer's few labelled images at the edge server.
 
 What leaves is a ``Judgement``: numbers, and what to beware of. Neither weights nor outputs do; from enough
-outputs and features a last layer could be solved for. Which score to go by was measured: research of the market,
-section 6, and ``bench/judging.py``.
+outputs and features a last layer could be solved for. Which score to go by was measured by ``bench/judging.py``;
+docs/market/judging.md has the table.
 """
 
 import math
@@ -20,7 +20,7 @@ from platoon.learning.models import FlatModel, to_input, to_pixels
 from platoon.nouns import Floats, Ints, Weights
 
 FEW: Final = 50
-"""Samples below which LogME and H-score mislead: models of other label spaces are not ranked there."""
+"""Samples below which LogME misleads, and from which on an order is given without a warning."""
 CERTAINTY: Final = 1.959963984540054
 """Standard deviations on either side that an interval covers: 95 %."""
 TOGETHER: Final = 500
@@ -67,9 +67,11 @@ class Judgement:
     leep: float
     """Nats, at most 0."""
     log_me: float | None
-    """Log evidence per sample; None without features, as the two below."""
+    """Log evidence per sample; None without features, as the three below."""
     h_score: float | None
     shrunk_h_score: float | None
+    leave_one_out_accuracy: float | None
+    """[0, 1]: of a new last layer, each image judged by what was learned from the others."""
     cautions: tuple[str, ...]
     """What not to read out of these numbers, a sentence each."""
 
@@ -81,9 +83,9 @@ class Ranking:
     same_labels: tuple[Judgement, ...]
     """By zero-shot accuracy, ties by NCE, then LEEP."""
     other_labels: tuple[Judgement, ...]
-    """By LogME, ties by H-score; empty below ``FEW`` samples."""
+    """By what a new last layer reaches on left-out images, ties by the shrunk H-score, then LEEP."""
     unranked: tuple[Judgement, ...]
-    """Those that no score can be trusted to order, as they came."""
+    """Those of another label space that show no features, as they came."""
     cautions: tuple[str, ...]
 
 
@@ -152,6 +154,7 @@ def judge_model(candidate: Candidate, labels: Ints) -> Judgement:
             log_me=of_features["log_me"],
             h_score=of_features["h_score"],
             shrunk_h_score=of_features["shrunk_h_score"],
+            leave_one_out_accuracy=of_features["leave_one_out_accuracy"],
             cautions=tuple(_cautions(candidate, labels)),
         )
     except ValueError as error:
@@ -171,24 +174,21 @@ def judge_models(candidates: Sequence[Candidate], labels: Ints) -> tuple[Judgeme
 
 
 def rank_candidates(judgements: Sequence[Judgement]) -> Ranking:
-    """Which to consider first: by accuracy in the buyer's label space; in others by LogME, from ``FEW`` samples on.
+    """Which to consider first: by accuracy, in the buyer's label space as they are, else with a new last layer.
 
     Raises:
         ValueError: the judgements are of different numbers of samples.
     """
     if len({judgement.samples for judgement in judgements}) > 1:
         raise ValueError("judgements: on different numbers of samples; allowed: one labelled set for all")
-    same = [judgement for judgement in judgements if judgement.accuracy is not None]
-    other = [
-        judgement
-        for judgement in judgements
-        if judgement.accuracy is None and judgement.log_me is not None and judgement.samples >= FEW
-    ]
-    unranked = tuple(
-        judgement for judgement in judgements if judgement not in same and judgement not in other
-    )
+    same = [judgement for judgement in judgements if judgement.same_labels]
+    strangers = [judgement for judgement in judgements if not judgement.same_labels]
+    other = [judgement for judgement in strangers if judgement.leave_one_out_accuracy is not None]
+    unranked = tuple(judgement for judgement in strangers if judgement.leave_one_out_accuracy is None)
     same.sort(key=lambda j: (-(j.accuracy or 0.0), -j.negative_conditional_entropy, -j.leep, j.name))
-    other.sort(key=lambda j: (-(j.log_me or 0.0), -(j.h_score or 0.0), j.name))
+    other.sort(
+        key=lambda j: (-(j.leave_one_out_accuracy or 0.0), -(j.shrunk_h_score or 0.0), -j.leep, j.name)
+    )
     return Ranking(
         same_labels=tuple(same),
         other_labels=tuple(other),
@@ -223,12 +223,9 @@ def wilson_interval(right: int, samples: int) -> tuple[float, float]:
 def _cautions(candidate: Candidate, labels: Ints) -> Iterator[str]:
     samples, classes = len(labels), len(np.unique(labels))
     if samples < FEW:
-        yield (
-            f"{samples} samples: LogME and H-score order models no better than chance below {FEW}; "
-            "zero-shot accuracy, NCE and LEEP do better"
-        )
+        yield f"{samples} samples: below {FEW} LogME may put the worst model first; do not go by it"
     if candidate.features is None:
-        yield "no features: LogME and H-score are unknown"
+        yield "no features: LogME, H-score and what a new last layer would reach are unknown"
     elif samples <= candidate.features.shape[1] + 1:
         yield (
             f"{samples} samples of {candidate.features.shape[1]} features: the plain H-score is the number of "
@@ -237,7 +234,7 @@ def _cautions(candidate: Candidate, labels: Ints) -> Iterator[str]:
     if samples < 10 * classes:
         yield f"{samples} samples of {classes} classes: some classes hang on a handful of images"
     if not candidate.same_labels:
-        yield "another label space: of no use as it is; scores order such models, none says how well one adapts"
+        yield "another label space: of no use as it is; what is known is a new last layer's accuracy"
 
 
 def _cautions_of_ranking(
@@ -249,6 +246,10 @@ def _cautions_of_ranking(
         yield f"the best of {len(same)} looks better than it is: its accuracy was picked on the same images"
     if same and other:
         yield "models of the buyer's label space and of others are ranked apart: no score compares them"
+    for group in (same, other):
+        if group and group[0].samples < FEW:
+            yield f"{group[0].samples} samples: the order of {len(group)} models hangs on few images"
+            break
     if unranked:
         names = ", ".join(judgement.name for judgement in unranked)
-        yield f"not ranked: {names}; another label space needs features and {FEW} labelled samples or more"
+        yield f"not ranked: {names}; a model of another label space needs features to be ranked"

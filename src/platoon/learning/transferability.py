@@ -7,7 +7,7 @@ as whole numbers. Only zero-shot accuracy needs source and target to mean the sa
 Sources: NCE, Tran, Nguyen and Hassner 2019 (*Transferability and hardness of supervised classification tasks*);
 LEEP, Nguyen et al. 2020; LogME, You et al. 2021, by the fixed point of You et al. 2022 (*Ranking and tuning
 pre-trained models*); H-score, Bao et al. 2019, and with a shrunk covariance Ibrahim, Ponomareva and Mazumder 2021
-(*Newer is not always better*).
+(*Newer is not always better*); leaving one out in closed form, Allen 1974 (PRESS).
 """
 
 from collections.abc import Callable
@@ -26,6 +26,9 @@ TOLERANCE: Final = 1e-8
 RATIOS: Final = (1e-10, 1e10)
 """Range of LogME's ratio of precisions, in mean squared singular values. The evidence of a perfect fit has no
 maximum (it grows as the ratio goes to 0), and that of features that explain nothing has it at infinity."""
+
+RIDGES: Final = np.geomspace(1e-4, 1e3, 15)
+"""Ridges that are tried, in mean squared singular values."""
 
 
 def zero_shot_accuracy(outputs: ArrayLike, labels: ArrayLike) -> float:
@@ -112,12 +115,8 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> float:
         ValueError: no samples, labels of one class only, features that are not finite or all the same.
     """
     table, classes = _check_task("features", _check_table("features", features), labels)
-    left, singular, _ = np.linalg.svd(table - table.mean(axis=0), full_matrices=False)
-    kept = singular > singular[0] * max(table.shape) * np.finfo(np.float64).eps
-    scale = float(np.abs(table).max())
-    if singular[0] <= scale * max(table.shape) * np.finfo(np.float64).eps:
-        raise ValueError("features: the same for every sample")
-    return float((_class_means(left[:, kept], classes) ** 2).sum())
+    left, _ = _centred_basis(table)
+    return float((_class_means(left, classes) ** 2).sum())
 
 
 def shrunk_h_score(features: ArrayLike, labels: ArrayLike) -> float:
@@ -130,17 +129,40 @@ def shrunk_h_score(features: ArrayLike, labels: ArrayLike) -> float:
         ValueError: as ``h_score``.
     """
     table, classes = _check_task("features", _check_table("features", features), labels)
-    centred = table - table.mean(axis=0)
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    left, squares = _centred_basis(table)
     count, width = table.shape
-    scale = float(np.abs(table).max())
-    if singular[0] <= scale * max(table.shape) * np.finfo(np.float64).eps:
-        raise ValueError("features: the same for every sample")
-    relative = (singular / singular[0]) ** 2 / count
-    shrinkage, mean = _ledoit_wolf(centred / singular[0], relative, width)
-    shares = (1.0 - shrinkage) * relative / ((1.0 - shrinkage) * relative + shrinkage * mean)
-    shares[relative == 0.0] = 0.0
+    variances = squares / squares[0] / count
+    centred = (table - table.mean(axis=0)) / np.sqrt(squares[0])
+    shrinkage, mean = _ledoit_wolf(centred, variances, width)
+    shares = (1.0 - shrinkage) * variances / ((1.0 - shrinkage) * variances + shrinkage * mean)
     return float((shares * (_class_means(left, classes) ** 2).sum(axis=0)).sum())
+
+
+def leave_one_out_accuracy(features: ArrayLike, labels: ArrayLike) -> float:
+    """Share of images that a new last layer gets right when it has learned from all the others; in [0, 1].
+
+    The layer is a ridge regression with offset on the classes' indicators (the most probable class wins), its ridge
+    the one of ``RIDGES`` with the least squared error over left-out images. In closed form (Allen's 1974 PRESS): an
+    image's left-out residual is its residual over 1 - h, h its leverage. It estimates what the buyer would reach
+    by a new last layer, provided that no two images show the same object.
+
+    Raises:
+        ValueError: as ``h_score``.
+    """
+    table, classes = _check_task("features", _check_table("features", features), labels)
+    left, squares = _centred_basis(table)
+    indicators = np.eye(int(classes.max()) + 1)[classes]
+    projected = left.T @ indicators
+    least, right = np.inf, 0.0
+    for ridge in RIDGES * squares.mean():
+        shares = squares / (squares + ridge)
+        fitted = left @ (shares[:, None] * projected) + indicators.mean(axis=0)
+        leverage = (left**2 * shares).sum(axis=1) + 1.0 / len(table)
+        residuals = (indicators - fitted) / np.maximum(1.0 - leverage, 1e-9)[:, None]
+        error = float((residuals**2).sum())
+        if error < least:
+            least, right = error, float(((indicators - residuals).argmax(axis=1) == classes).mean())
+    return right
 
 
 SCORES: Final[dict[str, Callable[[Any, Any], float]]] = {
@@ -150,8 +172,9 @@ SCORES: Final[dict[str, Callable[[Any, Any], float]]] = {
     "log_me": log_me,
     "h_score": h_score,
     "shrunk_h_score": shrunk_h_score,
+    "leave_one_out_accuracy": leave_one_out_accuracy,
 }
-OF_FEATURES: Final = ("log_me", "h_score", "shrunk_h_score")
+OF_FEATURES: Final = ("log_me", "h_score", "shrunk_h_score", "leave_one_out_accuracy")
 """Scores that take features; the others take outputs."""
 
 
@@ -200,6 +223,20 @@ def _evidence(ratios: Floats, squares: Floats, parts: Floats, outside: Floats, c
         np.log(left_over).sum(axis=0) + count * (np.log(count / (2.0 * np.pi * misfit)) - 1.0)
     )
     return result
+
+
+def _centred_basis(table: Floats) -> tuple[Floats, Floats]:
+    """Left singular vectors (n, r) and squared singular values (r,) of the centred features, largest first.
+
+    Raises:
+        ValueError: the features never change.
+    """
+    left, singular, _ = np.linalg.svd(table - table.mean(axis=0), full_matrices=False)
+    rounding = max(table.shape) * np.finfo(np.float64).eps
+    if singular[0] <= float(np.abs(table).max()) * rounding:
+        raise ValueError("features: the same for every sample")
+    kept = singular > singular[0] * rounding
+    return np.asarray(left[:, kept]), np.asarray(singular[kept] ** 2)
 
 
 def _class_means(columns: Floats, classes: Ints) -> Floats:

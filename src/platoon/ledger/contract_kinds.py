@@ -125,14 +125,16 @@ MARKET = ContractKind(
     element_gas={"register": (80_000, 0), "publish": (20_000, 0)},
     whole_gas={
         "propose": 25_000_000,
+        "confirm": 2_000_000,
         "settle": MAX_GAS,
         "reveal": 6_000_000,
         "choose": 4_000_000,
-        "vote": 2_000_000,
-        "reclaim": 2_000_000,
-        "cancel": 2_000_000,
+        # what records an opinion looks at all others where opinions are uploaded as the paper writes it
+        "vote": 10_000_000,
+        "reclaim": 10_000_000,
+        "rate": 10_000_000,
     },
-    more_gas={"publish": 1_000_000, "bid": 1_000_000, "rate": 1_000_000},
+    more_gas={"publish": 1_000_000, "bid": 1_000_000},
 )
 
 MAIN_CHAIN = ContractKind(

@@ -30,7 +30,6 @@ class AuctionState(IntEnum):
     PROPOSED = 1
     CONFIRMED = 2
     SETTLED = 3
-    CANCELLED = 4
 
 
 class TradeState(IntEnum):
@@ -252,10 +251,6 @@ def _settle(state: MarketState, values: Values) -> MarketState:
     )
 
 
-def _cancel(state: MarketState, values: Values) -> MarketState:
-    return _change_auction(state, values["number"], state=AuctionState.CANCELLED)
-
-
 def _open(state: MarketState, values: Values) -> MarketState:
     trade = Trade(
         number=values["number"],
@@ -313,7 +308,6 @@ _FOLDS: dict[tuple[str, str], Callable[[MarketState, Values], MarketState]] = {
     ("Auctions", "Committed"): _commit,
     ("Auctions", "Revealed"): _reveal,
     ("Auctions", "Settled"): _settle,
-    ("Auctions", "Cancelled"): _cancel,
     ("Trades", "Opened"): _open,
     ("Trades", "Sent"): _send,
     ("Trades", "Questioned"): _question,

@@ -30,6 +30,8 @@ DAY: Final = Duration(24 * 3600 * 10**6)
 _START: Final = Instant(0)
 ROUNDS: Final = 3
 """In which voices are weighed by their agreement with the others."""
+_LEAST_VARIANCE = 10**6
+"""Ppm squared, a deviation of a thousandth: what is less comes from rounding."""
 _MOST_HANDLE = 2**128 - 1
 _MOST_PERIOD = 2**32 - 1
 _MOST_NUMBER = 2**63 - 1
@@ -161,7 +163,7 @@ class _Seat:
 def compare(own: Row, others: Row, rules: OpinionRules) -> Agreement:
     """How far two rows of values (ppm) agree: their correlation (Pearson) over common sellers, or 0 if negative.
 
-    It is not defined over fewer than ``least_common`` sellers, nor where one of the two rates them all alike.
+    It is not defined over fewer than ``least_common`` sellers, nor where one of the two holds them all alike.
 
     >>> compare({1: 0, 2: 500_000, 3: 900_000}, {1: 100_000, 2: 400_000, 3: 1_000_000}, OpinionRules())
     Agreement(trust=967867, is_friend=True, common=3)
@@ -171,15 +173,14 @@ def compare(own: Row, others: Row, rules: OpinionRules) -> Agreement:
     if n < rules.least_common:
         return Agreement(0, False, n)
     sum_own, sum_others = sum(own[j] for j in common), sum(others[j] for j in common)
-    spread = (n * sum(own[j] ** 2 for j in common) - sum_own**2) * (
-        n * sum(others[j] ** 2 for j in common) - sum_others**2
-    )
-    if spread == 0:
+    spread_own = n * sum(own[j] ** 2 for j in common) - sum_own**2
+    spread_others = n * sum(others[j] ** 2 for j in common) - sum_others**2
+    if min(spread_own, spread_others) < n**2 * _LEAST_VARIANCE:
         return Agreement(0, False, n)
     if rules.trust is TrustRule.EQUAL:
         return Agreement(MILLION, True, n)
     together = n * sum(own[j] * others[j] for j in common) - sum_own * sum_others
-    return Agreement(min(max(together, 0) * MILLION // isqrt(spread), MILLION), True, n)
+    return Agreement(min(max(together, 0) * MILLION // isqrt(spread_own * spread_others), MILLION), True, n)
 
 
 @dataclass(kw_only=True)
@@ -253,7 +254,7 @@ class Opinions:
         return compare(self._row(buyer, period), self._row(other, period), self.rules)
 
     def integrated(self, buyer: int, seller: int, at: Instant) -> tuple[Ppm, bool]:
-        """r, ppm: what a buyer makes of a seller by all that it knows, and whether it knows anything (else the prior)."""
+        """r, ppm: what a buyer makes of a seller by all it knows; the prior, and False, where it knows nothing."""
         value, is_defined = self._integrate(buyer, seller, self._find_period(at))
         return Ppm(value), is_defined
 
@@ -282,9 +283,11 @@ class Opinions:
         return at // self.rules.period
 
     def _count(self, buyer: int, seller: int, period: int) -> Count:
-        events = self._events.get((buyer, seller), {})
-        counted = [count for past, count in events.items() if past + self.rules.periods > period]
-        return Count(sum(count.positive for count in counted), sum(count.all for count in counted))
+        positive = all_ = 0
+        for past, count in self._events.get((buyer, seller), {}).items():
+            if past + self.rules.periods > period:
+                positive, all_ = positive + count.positive, all_ + count.all
+        return Count(positive, all_)
 
     def _count_row(self, buyer: int, period: int) -> dict[int, Count]:
         """Events with each seated seller; those without are left out."""

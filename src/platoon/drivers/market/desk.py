@@ -86,6 +86,13 @@ class Desk:
         self._submit(f"join {name}", *(SignedCall(self.folder.operator, call) for call in calls))
         return account
 
+    def appoint(self, name: str) -> None:
+        """The operator makes a buyer a referee: agreement of ratings is measured by it from now on."""
+        handle = self.chain.find_handle(self.folder.find_trader(name).address)
+        self._submit(
+            "appoint", SignedCall(self.folder.operator, self.chain.call("Opinions", "appoint", handle))
+        )
+
     def name_of(self, handle: int) -> str:
         """A trader's name in this folder, or its handle."""
         names = {address: name for name, address in self.folder.traders.items()}
@@ -214,10 +221,14 @@ class Desk:
     def introduce(self, network: BoostNetwork) -> Digest:
         """Register a learned auction's parameters by their digest, and keep them; no second time for the same."""
         digest = compute_network_digest(network)
-        self.folder.put("networks", f"{digest.hex()}.json", json.dumps(to_record(network)).encode())
+        self.register_parameters(digest, json.dumps(to_record(network)).encode())
+        return digest
+
+    def register_parameters(self, digest: Digest, record: bytes) -> None:
+        """Put the digest of whatever an auction has learned on the chain, and its record into the folder."""
+        self.folder.put("networks", f"{digest.hex()}.json", record)
         if digest not in self.state.networks:
             self._submit("introduce", self._at_edge(self.chain.call("Auctions", "introduce", digest)))
-        return digest
 
     def make_table(
         self, numbers: Sequence[int], network: BoostNetwork | None, scale: int

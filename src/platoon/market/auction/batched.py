@@ -1,4 +1,4 @@
-"""Many auctions with one boost table at once: ``executor.execute`` over a column of profiles, in 64-bit integers.
+"""Many auctions at once: ``executor.execute`` over a column of profiles, in 64-bit integers.
 
 For revenue and truthfulness over a million profiles. The same fronts, merged in the same order with the same ties;
 tests hold the two equal.
@@ -16,8 +16,8 @@ Int64s = npt.NDArray[np.int64]
 MOST_AMOUNT: Final = 2**48
 """Bound on bids and boosts here, so that no sum leaves 64 bits."""
 _NEVER = -(2**58)
-_CHUNK_WORDS = 2**21
-"""Entries of one front that are worked on at once: 16 MB, what caches and memory bear."""
+_CHUNK_WORDS = 2**18
+"""Entries of one front that are worked on at once: 2 MB, so that what is in work stays in the caches."""
 
 
 def spread_additive_batch(values: Int64s) -> Int64s:
@@ -41,29 +41,39 @@ def execute_batch(bids: Int64s, table: BoostTable) -> tuple[Int64s, Int64s]:
     Raises:
         ValueError: bids of another shape, negative ones, bids for nothing, or an amount above 2^48.
     """
-    size = len(table.bundle)
-    if bids.ndim != 3 or bids.shape[2] not in (size, table.models):
-        raise ValueError(f"bids of shape {bids.shape}; allowed: (P, n, {size}) or (P, n, {table.models})")
-    boosts = np.array([table.bundle, table.unsold], dtype=np.int64)
-    highest = max(int(np.abs(boosts).max()), int(bids.max(initial=0)))
+    return execute_tables(bids, np.array([table.bundle]), np.array([table.unsold]))
+
+
+def execute_tables(bids: Int64s, bundle: Int64s, unsold: Int64s) -> tuple[Int64s, Int64s]:
+    """The same with boosts (P, 2^m) of each auction's own, or (1, 2^m) for all."""
+    size = bundle.shape[1]
+    models = size.bit_length() - 1
+    if bids.ndim != 3 or bids.shape[2] not in (size, models):
+        raise ValueError(f"bids of shape {bids.shape}; allowed: (P, n, {size}) or (P, n, {models})")
+    boosts = (bundle, unsold)
+    highest = max(int(np.abs(amounts).max(initial=0)) for amounts in (*boosts, bids))
     if bids.min(initial=0) < 0 or highest > MOST_AMOUNT:
         raise ValueError("an amount that is negative or above 2^48")
     count = max(1, _CHUNK_WORDS // size)
-    parts = [_execute_chunk(bids[at : at + count], boosts) for at in range(0, len(bids), count)]
-    if not parts:
-        return np.zeros(bids.shape[:2], dtype=np.int64), np.zeros(bids.shape[:2], dtype=np.int64)
+    parts = [
+        _execute_chunk(
+            bids[at : at + count], *(own[at : at + count] if len(own) > 1 else own for own in boosts)
+        )
+        for at in range(0, max(len(bids), 1), count)
+    ]
     return np.concatenate([bundles for bundles, _ in parts]), np.concatenate([pay for _, pay in parts])
 
 
-def _execute_chunk(bids: Int64s, boosts: Int64s) -> tuple[Int64s, Int64s]:
-    size, buyers = boosts.shape[1], bids.shape[1]
+def _execute_chunk(bids: Int64s, bundle: Int64s, unsold: Int64s) -> tuple[Int64s, Int64s]:
+    """Inside, bundles come before profiles, so that every step works on whole rows of profiles."""
+    size, buyers, count = bundle.shape[1], bids.shape[1], len(bids)
     whole = spread_additive_batch(bids) if bids.shape[2] != size else bids
     if whole[:, :, 0].any():
         raise ValueError("a bid for nothing")
     worth = np.ascontiguousarray(whole.transpose(1, 2, 0))  # (n, 2^m, P)
-    layers = worth + boosts[0][:, None]
-    profiles = np.arange(worth.shape[2])
-    front = np.repeat(boosts[1][:, None], len(profiles), axis=1)
+    absent, front = (np.ascontiguousarray(np.broadcast_to(own, (count, size)).T) for own in (bundle, unsold))
+    layers = worth + absent
+    profiles = np.arange(count)
     fronts = [front]
     for layer in layers:
         fronts.append(_merge(fronts[-1], layer))
@@ -72,7 +82,6 @@ def _execute_chunk(bids: Int64s, boosts: Int64s) -> tuple[Int64s, Int64s]:
     payments = np.zeros_like(bundles)
     rear = np.full_like(front, _NEVER)
     rear[0] = 0
-    absent = np.repeat(boosts[0][:, None], len(profiles), axis=1)
     for i in reversed(range(buyers)):
         best = (_merge(fronts[i], absent) + rear[::-1]).max(axis=0)
         payments[i] = np.where(bundles[i] > 0, best - (welfare - worth[i, bundles[i], profiles]), 0)

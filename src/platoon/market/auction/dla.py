@@ -12,8 +12,8 @@ pushed down on average over the prior, and any regret that is measured is a lowe
 searching for lies (You et al. 2026 find published ones far too low). Its awards are lotteries. What belongs on a
 ledger is an exact mechanism (``boosts``); of this one, the digest of its parameters can be registered.
 
-Source: the TL market's Fig. 2 and section on the auction, with parameters "as in" Duetting et al. 2019 (RegretNet), as
-their published code has them. ``as_written`` takes the paper's loss, one multiplier on the sum of all regrets.
+Source: the TL market's Fig. 2 and section on the auction, with parameters "as in" Duetting et al. 2019 (RegretNet),
+as their published code has them. ``as_written`` takes the paper's loss: one multiplier on the sum of all regrets.
 """
 
 from collections.abc import Iterator, Sequence
@@ -146,7 +146,7 @@ def train_dla(market: Market, settings: DlaSettings, seed: int) -> DeepAuction:
             rng = stream(seed, "dla", "profiles", step)
             values, reputations = draw(market, settings.batch, rng)
             lies = _draw_lies(values, rng)
-            find_lies(network, values, reputations, lies, settings.lie_steps, settings.lie_rate)
+            find_lies(network, values, reputations, lies, steps=settings.lie_steps, rate=settings.lie_rate)
             regrets = compute_gains(network, values, reputations, lies).clamp(min=0.0).mean(dim=0)
             revenue = compute_revenue(network, values, reputations, settings.objective)
             optimiser.zero_grad()
@@ -193,7 +193,7 @@ def compute_gains(network: DeepAuction, values: Tensor, reputations: Tensor, lie
 
 
 def find_lies(
-    network: DeepAuction, values: Tensor, reputations: Tensor, lies: Tensor, steps: int, rate: float
+    network: DeepAuction, values: Tensor, reputations: Tensor, lies: Tensor, *, steps: int, rate: float
 ) -> None:
     """Improve lies (P, n, m) in place, by ascent on what each buyer gains, within [0, 1]."""
     lies.requires_grad_()
@@ -204,7 +204,7 @@ def find_lies(
         optimiser.step()
         with torch.no_grad():
             lies.clamp_(0.0, 1.0)
-    lies.requires_grad_(requires_grad=False)
+    lies.requires_grad_(False)
 
 
 def estimate_regret(
@@ -226,7 +226,7 @@ def estimate_regret(
         values, reputations = draw(market, profiles, rng)
         best = torch.zeros(profiles, market.buyers)
         for lies in _starts(values, starts, rng):
-            find_lies(network, values, reputations, lies, steps, 0.02)
+            find_lies(network, values, reputations, lies, steps=steps, rate=0.02)
             with torch.no_grad():
                 best = torch.maximum(best, compute_gains(network, values, reputations, lies))
     return float(best.mean()), float(best.max())

@@ -1,25 +1,11 @@
-"""What an auction earns over many profiles at once: the affine maximiser by integer dynamic programming over
-subsets, vectorised over profiles, each with its own boosts, and the revenue of whatever was sold.
-
-For a table of boosts and bids v_i(S), the executor maximises
-
-    W = sum_i (v_i(S_i) + beta(S_i)) + gamma(U)     over all assignments of models to buyers, U unsold,
-
-and buyer i pays W_-i - (W - v_i(S_i)), W_-i being the same maximum with i's values, but not i's boosts, set to 0.
-The maximum is built buyer by buyer: f_i(A) = max over S within A of f_{i-1}(A - S) + w_i(S), from f_0 = gamma. Ties
-go to the smaller bundle of the later buyer.
-"""
+"""What auctions earn over many profiles at once: the revenue of whatever was sold, and its error."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from platoon.market.auction.batched import execute_tables
 from platoon.nouns import MILLION, Floats, Ints
-
-CHUNK: Final = 10_000
-"""Profiles at a time: what is in work stays in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +48,8 @@ def maximise(values: Ints, bundle: Ints, unsold: Ints) -> Sales:
 
     ``bundle`` is what a buyer's bundle adds (its entry 0 is 0), ``unsold`` what the unsold models add.
     """
-    parts = []
-    for start in range(0, len(values), CHUNK):
-        part = slice(start, start + CHUNK)
-        tables = [table if table.ndim == 1 else table[part] for table in (bundle, unsold)]
-        parts.append(_maximise(values[part], *tables))
-    return Sales(
-        bundles=np.concatenate([sales.bundles for sales in parts]),
-        payments=np.concatenate([sales.payments for sales in parts]),
-    )
+    bundles, payments = execute_tables(values, np.atleast_2d(bundle), np.atleast_2d(unsold))
+    return Sales(bundles=bundles, payments=payments)
 
 
 def estimate_revenue(sales: Sales, reputations: Ints) -> Revenue:
@@ -92,63 +71,3 @@ def mean_reputations(bundles: Ints, reputations: Ints) -> Floats:
     inside = (bundles[:, :, None] >> np.arange(reputations.shape[1])) & 1
     sums = np.einsum("pnm,pm->pn", inside, reputations)
     return np.asarray(sums / np.maximum(inside.sum(axis=2), 1) / MILLION)
-
-
-def _maximise(values: Ints, bundle: Ints, unsold: Ints) -> Sales:
-    """One chunk. Inside, bundles are the first axis, so that every step works on whole rows of profiles."""
-    count, buyers, models = values.shape
-    boosts = np.ascontiguousarray(np.broadcast_to(bundle, (count, 1 << models)).T)
-    start = np.ascontiguousarray(np.broadcast_to(unsold, (count, 1 << models)).T)
-    worth = np.ascontiguousarray(sum_bundles(values).transpose(1, 2, 0))  # (n, 2^m, P)
-    welfare, choices = _choose(worth + boosts, start)
-    bundles = np.zeros((count, buyers), dtype=np.int64)
-    left = np.full(count, (1 << models) - 1)
-    rows = np.arange(count)
-    for buyer in reversed(range(buyers)):
-        bundles[:, buyer] = choices[buyer][left, rows]
-        left = left ^ bundles[:, buyer]
-    payments = np.zeros((count, buyers), dtype=np.int64)
-    for buyer in range(buyers):
-        others = worth + boosts
-        others[buyer] = boosts
-        received = worth[buyer][bundles[:, buyer], rows]
-        payments[:, buyer] = _best(others, start) - (welfare - received)
-    return Sales(bundles=bundles, payments=payments)
-
-
-def _best(worth: Ints, start: Ints) -> Ints:
-    """(P,) the maximum over all assignments; worth (n, 2^m, P) with boosts, start (2^m, P)."""
-    best = start
-    for own in worth[:-1]:
-        step = best.copy()  # the empty bundle
-        for pool in range(len(best)):
-            for bundle in _subsets(pool):
-                np.maximum(step[pool], best[pool ^ bundle] + own[bundle], out=step[pool])
-        best = step
-    # the last buyer is needed for the whole pool alone; the empty bundle's boost is 0
-    return np.asarray((best[::-1] + worth[-1]).max(axis=0))
-
-
-def _choose(worth: Ints, start: Ints) -> tuple[Ints, list[NDArray[np.int16]]]:
-    """The maximum (P,), and for each buyer (2^m, P) the bundle that is taken out of each pool."""
-    best, choices = start, []
-    for own in worth:
-        step, choice = best.copy(), np.zeros(best.shape, dtype=np.int16)
-        for pool in range(len(best)):
-            for bundle in _subsets(pool):
-                sums = best[pool ^ bundle] + own[bundle]
-                better = sums > step[pool]
-                np.copyto(step[pool], sums, where=better)
-                choice[pool][better] = bundle
-        best = step
-        choices.append(choice)
-    return best[-1], choices
-
-
-def _subsets(pool: int) -> list[int]:
-    """Every bundle within a pool but the empty one, in rising order.
-
-    >>> _subsets(5)
-    [1, 4, 5]
-    """
-    return [bundle for bundle in range(1, pool + 1) if bundle & pool == bundle]

@@ -17,8 +17,8 @@ def check_auction(rule: AuctionRule, *, trials: int = 20) -> None:
     """Hold an auction to its laws, on markets of 2 to 4 buyers and 1 to 4 models with values that add up.
 
     Bundles and payments are whole numbers (1, n); nobody pays a negative sum, or anything for nothing, or more
-    than its bid for what it gets; an exclusive auction sells a model once; the same bids give the same sale; the arguments
-    are left as they are; and no buyer gains by bidding anything but its values.
+    than its bid for what it gets; an exclusive auction sells a model once; the same bids give the same sale; the
+    arguments are left as they are; and no buyer gains by bidding anything but its values.
 
     >>> from platoon.market.auction.registry import AUCTIONS
     >>> check_auction(AUCTIONS["second_price"], trials=2)

@@ -74,8 +74,8 @@ def choose(menu: Menu, values: Ints) -> Sales:
 def learn_prices(market: Market, seed: int, profiles: int = 100_000, sweeps: int = 8) -> tuple[int, ...]:
     """Prices (m,) of 1 to m models for a market of exchangeable models: by ascent in one price at a time.
 
-    Every sweep tries 13 prices around each price on the same values, in steps that shrink to half. No gradient: the
-    revenue of a finite sample jumps.
+    Every sweep tries 13 prices around each price on the same values, in steps that shrink to half. A price is kept
+    unless another one earns more. No gradient: the revenue of a finite sample jumps.
 
     Raises:
         UserError: values are scaled by reputations that differ.
@@ -93,7 +93,7 @@ def optimise_counts(values: Ints, sweeps: int = 8) -> tuple[int, ...]:
     step = max(1, int(best.max()) // 12)
     for _ in range(sweeps):
         for size in range(len(prices)):
-            tried = [max(0, int(prices[size]) + step * offset) for offset in range(-6, 7)]
+            tried = [max(0, int(prices[size]) + step * offset) for offset in (0, *range(-6, 0), *range(1, 7))]
             prices[size] = max(tried, key=lambda price: _earn(best, prices, size, price))
         step = max(1, step // 2)
     return tuple(prices.tolist())

@@ -11,6 +11,7 @@ concave hull of the revenue curve.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import comb
 from typing import Final
 
 from platoon.errors import UserError
@@ -56,7 +57,7 @@ def exponential(mean: int) -> VirtualValue:
 def ironed(samples: Sequence[int]) -> VirtualValue:
     """phi from past values alone, whatever their distribution, ironed.
 
-    With values sorted downwards, v_(1) >= v_(2) >= ..., selling to the k highest at the k-th earns k v_(k). phi of
+    With values sorted down, v_(1) >= v_(2) >= ..., selling to the k highest at the k-th earns k v_(k). phi of
     a value is the slope of the least concave majorant of these points at its rank, rounded down.
 
     >>> phi = ironed(list(range(1000)))
@@ -109,6 +110,23 @@ def myerson(bids: Ints, virtual: Sequence[VirtualValue]) -> tuple[list[int], lis
             bundles[sale.winner] |= 1 << model
             payments[sale.winner] += sale.price
     return bundles, payments
+
+
+def expect_uniform_revenue(buyers: int, interest: float, reserve: float) -> float:
+    """Expected revenue of one model whose buyers' values are uniform in [0, 1], in units of value.
+
+    Every buyer wants the model with probability ``interest``. With k buyers who do, a second price auction with
+    that reserve earns the integral of (2 v - 1) k v^(k-1) over what is sold: E phi of the winner (Myerson 1981).
+
+    >>> round(expect_uniform_revenue(3, 1.0, 0.0), 6), round(expect_uniform_revenue(3, 1.0, 0.5), 6)
+    (0.5, 0.53125)
+    """
+    total = 0.0
+    for k in range(1, buyers + 1):
+        chance = comb(buyers, k) * interest**k * (1.0 - interest) ** (buyers - k)
+        sold = 2.0 * k / (k + 1) * (1.0 - reserve ** (k + 1)) - (1.0 - reserve**k)
+        total += chance * sold
+    return total
 
 
 def find_reserve(virtual: VirtualValue, most: int = MOST_VALUE) -> int:
