@@ -108,6 +108,31 @@ def check_chain(
     options.guarded(command)
 
 
+@ledger_app.command()
+def reputation(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run directories")],
+    out: Annotated[Path | None, typer.Option(help="keep the main chain's ledger in this file")] = None,
+    as_json: Json = False,
+) -> None:
+    """Merge the reputations that several runs' task chains keep of the same vehicles into global ones.
+
+    Every ledger is audited first, then sealed reports go to a main chain. Runs of one seed have the same vehicles;
+    give each another ledger.chain_id (docs/ledger/shards.md).
+    """
+
+    def command() -> None:
+        from platoon.cli.ledger_view import view_reputations
+        from platoon.drivers.reputation import merge_runs
+
+        found = merge_runs(directories, out)
+        if as_json:
+            options.print_json(found)
+        else:
+            options.stdout.print(view_reputations(found))
+
+    options.guarded(command)
+
+
 def _describe(found: dict[str, Any]) -> list[str]:
     sealed = "sealed by its committee" if found["sealed"] else "UNSEALED: its edge server signed alone"
     lines = [

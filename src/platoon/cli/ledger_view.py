@@ -1,4 +1,5 @@
-"""What ``platoon ledger show`` prints: tables of what ``platoon.ledger.history`` found."""
+"""What ``platoon ledger show`` and ``platoon ledger reputation`` print: tables of what ``platoon.ledger.history``
+and ``platoon.drivers.reputation`` found."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -174,6 +175,35 @@ def _view_cases(cases: Sequence[Json]) -> Table:
             for case in cases
         ),
     )
+
+
+def view_reputations(found: Json) -> Group:
+    """Shards, and a row per vehicle: what each shard says of it, on how much evidence, and what follows."""
+    shards = _table(
+        "task chains",
+        ("shard", "run", "task", "rule", "settled rounds", "edge servers"),
+        (
+            (i, s["directory"], _short(s["task"]), s["rule"], s["round"], s["edge_servers"])
+            for i, s in enumerate(found["shards"], 1)
+        ),
+    )
+    vehicles = _table(
+        "reputation (evidence, in full observations)",
+        ("vehicle", "address", *(f"shard {i}" for i in range(1, len(found["shards"]) + 1)), "global"),
+        (
+            (
+                *(row["vehicle"], _short(row["address"])),
+                *("-" if said is None else _reputation(said) for said in row["shards"]),
+                _reputation(row["global"]),
+            )
+            for row in found["vehicles"]
+        ),
+    )
+    return Group(shards, Text(), vehicles)
+
+
+def _reputation(said: Json) -> str:
+    return f"{said['value'] / MILLION:.3f} ({said['evidence'] / MILLION:.2f})"
 
 
 def view_block(block: Json) -> Group:

@@ -26,6 +26,7 @@ NAMES = (
     "Auctions",
     "Menus",
     "AffineMaximiser",
+    "Shards",
 )
 MODULES = ("affine_maximiser", "clocks", "formulas", "medians", "seals", "sorting", "training_events")
 """Sources that others import and that are not deployed by themselves."""

@@ -103,13 +103,25 @@ def audit(path: Path) -> Iterator[AuditedRound]:
     """
     log = ChainLog(path, create=False)
     try:
-        yield from _audit(log)
+        yield from _audit(log, _Auditor())
     finally:
         log.close()
 
 
-def _audit(log: ChainLog) -> Iterator[AuditedRound]:
+def audit_state(path: Path) -> Model:
+    """Check a ledger's file as ``audit`` does, and give the state of the task chain that it leads to; raises as it
+    does."""
     auditor = _Auditor()
+    log = ChainLog(path, create=False)
+    try:
+        for _ in _audit(log, auditor):
+            pass
+    finally:
+        log.close()
+    return auditor.model
+
+
+def _audit(log: ChainLog, auditor: "_Auditor") -> Iterator[AuditedRound]:
     commits = log.commits()
     commit = next(commits, None)
     for block in log.blocks():
@@ -141,6 +153,13 @@ class _Auditor:
         self._settled: list[SettledRound] = []
         self._recorded: dict[Address, tuple[int, list[Address], list[Digest]]] = {}
         self._local_blocks: list[AuditedLocalBlock] = []
+
+    @property
+    def model(self) -> Model:
+        """The task chain's state; raises ``VerificationError`` before it is set up."""
+        if self._model is None:
+            raise VerificationError("an empty ledger")
+        return self._model
 
     def take_block(self, block: Block) -> None:
         """Check one block and everything in it."""
@@ -184,7 +203,7 @@ class _Auditor:
             expected, what = Outcome(True, "", ()), f"deployment of {CONTRACTS[nonce]}"
         else:
             expected, what = self._apply(transaction)
-        _compare(self._contracts, what, expected, result)
+        compare_receipt(self._contracts, what, expected, result)
 
     def _admit(self, transaction: Transaction, chain_id: int, nonce: int, result: Result) -> None:
         """Whether it can be part of the chain, as one of the run or, where it went through, of others."""
@@ -324,7 +343,7 @@ def _setup_round(model: Digest) -> SettledRound:
     return SettledRound(round=0, updates=(), evidence=0, model_before=model, model=model, paid=0, conduct=())
 
 
-def _compare(contracts: ContractSet, what: str, expected: Outcome, result: Result) -> None:
+def compare_receipt(contracts: ContractSet, what: str, expected: Outcome, result: Result) -> None:
     """Whether a receipt says what the rules say; raises ``ValueError``."""
     if (result.ok, result.error) != (expected.ok, expected.error):
         said, due = result.error or "accepted", expected.error or "accepted"

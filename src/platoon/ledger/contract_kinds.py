@@ -1,7 +1,8 @@
 """Kinds of chains: which contracts each deploys, how they are linked, and the gas limit of every call.
 
-A **task chain** trains a model; a **market** trades them. Both are one set of contracts, deployed by the operator's
-first transactions in the order given here, and the same engine keeps either.
+A **task chain** trains a model; a **market** trades them; a **main chain** brings the reputations of several task
+chains together. Each is one set of contracts, deployed by the operator's first transactions in the order given
+here, and the same engine keeps any of them.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,8 @@ class ContractKind:
     otherwise, and pay itself."""
     element_gas: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Gas per element of a call's longest array, and per square of their number: above the most costly case
-    that was measured (``tests/ledger/test_contracts.py``, ``tests/ledger/test_market_gas.py``)."""
+    that was measured (``tests/ledger/test_contracts.py``, ``tests/ledger/test_market_gas.py``,
+    ``tests/ledger/test_main_chain.py``)."""
     whole_gas: Mapping[str, int] = field(default_factory=dict)
     """Calls whose cost depends on the state, not on their arguments."""
     more_gas: Mapping[str, int] = field(default_factory=dict)
@@ -135,4 +137,12 @@ MARKET = ContractKind(
     more_gas={"publish": 1_000_000, "bid": 1_000_000, "tick": 2_000_000},
 )
 
-KINDS = (TASK_CHAIN, MARKET)
+MAIN_CHAIN = ContractKind(
+    name="main chain",
+    contracts=("Registry", "Shards"),
+    links={"Shards": ("Registry",)},
+    bound={},
+    element_gas={"register": (80_000, 0), "rotate": (100_000, 0)},
+)
+
+KINDS = (TASK_CHAIN, MARKET, MAIN_CHAIN)
