@@ -15,7 +15,8 @@ import numpy as np
 
 from bench.rows import Row, row
 from platoon.drivers.foreign_models import read_foreign_model
-from platoon.drivers.market.desk import Desk, Terms, digest_tensors
+from platoon.drivers.market.checks import Terms, digest_tensors
+from platoon.drivers.market.desk import Desk
 from platoon.drivers.market.folder import MarketFolder
 from platoon.drivers.market.play import Offered, SimulatedClock, TradePlayer
 from platoon.drivers.store import encode

@@ -152,6 +152,55 @@ def test_invalid_input(market, files):
     refused(call("judge", market), "--data")
     refused(call("judge", market, "--data", files / "said.json"), "an .npz file")
     refused(call("search", market, "--near", "1,2"), "both, or neither")
+    refused(call("open", files / "b", "--opinions", "indirect"), "did you mean 'direct'")
+    refused(call("open", files / "b", "--weights", "0,0,0"), "nothing would count")
+    refused(call("open", files / "b", "--weights", "1"), "three shares")
+    refused(call("menu", market, 1, "--prices", "1,2"), "a price for each number")
+    refused(call("publish", market, "--as", "alice", *model, *like, *said, "--usage", "x" * 201), "printable")
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e30"])
+def test_invalid_numbers(market, files, value):
+    """None of them may reach the ledger: a block of such a time could never be read again."""
+    model = ("--model", files / "1.safetensors", "--like", files / "said.json", "--threshold", 0.4)
+    refused(call("publish", market, "--as", "alice", *model, "--price", value), "allowed")
+    refused(call("publish", market, "--as", "alice", *model, "--price", 1, "--at", value), "allowed")
+    refused(call("search", market, "--most-price", value), "allowed")
+    refused(call("open", files / "another", "--patience", value), "allowed")
+    assert not (files / "another").exists()
+    publish(market, files, 1, "alice", "--exclusive")
+    refused(call("auction", market, 1, "--network", "none", "--bidding", value), "allowed")
+    refused(call("auction", market, 1, "--network", "none", "--scale", value), "allowed")
+    assert done("verify", market)["models"] == 1
+
+
+def test_what_sellers_write_is_nobodys_markup(market, files):
+    publish(market, files, 1, "alice", "--task", "[/foo] [link=x]y[/link]")
+    assert "[/foo]" in call("search", market).output
+
+
+def test_invalid_files_of_images(market, files):
+    publish(market, files, 1, "alice")
+    (files / "empty.npz").write_bytes(b"")
+    (files / "bad.npz").write_bytes(b"PK\x03\x04 nothing")
+    np.save(files / "array.npy", np.zeros(3))
+    for name in ("empty.npz", "bad.npz", "array.npy", "nowhere.npz"):
+        refused(call("judge", market, "--data", files / name), name)
+
+
+def test_a_model_that_cannot_be_kept_is_not_paid(market, files):
+    publish(market, files, 1, "alice")
+    done("buy", market, 1, "--as", "carol", "--at", 3)
+    done("deliver", market, 1, "--at", 4)
+    refused(
+        call("collect", market, 1, "--as", "carol", "--out", files / "no" / "such", "--at", 5), "cannot be"
+    )
+    refused(
+        call("collect", market, 1, "--as", "carol", "--out", files / "1.safetensors", "--at", 5), "already"
+    )
+    assert done("history", market)["trades"][0]["state"] == "delivered"
+    assert done("collect", market, 1, "--as", "carol", "--out", files / "got", "--at", 5)["paid"] == 0.5
+    assert done("collect", market, 1, "--as", "carol", "--out", files / "again", "--at", 6)["bytes"]
 
 
 @pytest.mark.parametrize(

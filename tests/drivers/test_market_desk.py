@@ -3,7 +3,7 @@
 import pytest
 from tests.drivers.market_place import HOUR, TOKENS, Place, describe, make_model
 
-from platoon.drivers.market.desk import Terms
+from platoon.drivers.market.checks import Terms
 from platoon.drivers.market.verify import verify_folder
 from platoon.errors import UserError, VerificationError
 from platoon.ledger.market_chain import MarketChain, SignedCall

@@ -3,7 +3,7 @@
 import pytest
 from tests.drivers.market_place import TOKENS, Place, describe, make_model
 
-from platoon.drivers.market.desk import Terms
+from platoon.drivers.market.checks import Terms
 from platoon.drivers.market.play import Offered, TradePlayer
 from platoon.drivers.market.verify import verify_folder
 from platoon.errors import UserError

@@ -85,7 +85,7 @@ def bid(
 
     def command() -> None:
         from platoon.cli.market.reading import read_amounts
-        from platoon.drivers.market.desk import suggest_deposit
+        from platoon.drivers.market.checks import suggest_deposit
 
         offered = read_amounts(amounts)
         with app.at_desk(market, at) as desk:

@@ -122,7 +122,7 @@ def publish(
 
     def command() -> None:
         from platoon.cli.market.reading import read_description
-        from platoon.drivers.market.desk import Terms
+        from platoon.drivers.market.checks import Terms
         from platoon.nouns import Tokens
 
         terms = Terms(

@@ -117,7 +117,7 @@ def _describe_file(
     content: bytes, said: Mapping[str, Any], words: Mapping[str, str], place: tuple[int, int] | None
 ) -> Description:
     from platoon.drivers.foreign_models import read_foreign_model
-    from platoon.drivers.market.desk import digest_tensors
+    from platoon.drivers.market.checks import digest_tensors
 
     tensors = read_foreign_model(content, None)
     return Description(

@@ -8,21 +8,20 @@ calls would be the same.
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from platoon.drivers.foreign_models import Tensors, read_foreign_model
+from platoon.drivers.market.checks import Terms, make_table, require_listed
 from platoon.drivers.market.folder import MarketFolder
 from platoon.errors import UserError, VerificationError
 from platoon.ledger.engine import Receipt
 from platoon.ledger.market_chain import MarketChain, SignedCall, list_joining_calls
 from platoon.ledger.market_state import Auction, Entry, ListingState, MarketState, Trade, TradeState
-from platoon.market.auction.boosts import BoostNetwork, compute_network_digest, export_table, to_record
-from platoon.market.auction.tables import BoostTable, raise_to_asks, reserve_table, scale_table
+from platoon.market.auction.boosts import BoostNetwork, compute_network_digest, to_record
+from platoon.market.auction.tables import BoostTable
 from platoon.market.search import Found, Offer, Wanted, search
-from platoon.nouns import MILLION, Digest, Duration, Instant, Tokens
+from platoon.nouns import Digest, Duration, Instant, Tokens
 from platoon.records.deliveries import KEY_BYTES, open_delivery, pack_delivery
 from platoon.records.encoding import EMPTY_DIGEST, compute_content_digest
-from platoon.records.listings import MAX_NUMBER, Description, Listing, compute_tensors_digest, sign_listing
+from platoon.records.listings import MAX_NUMBER, Description, Listing, sign_listing
 from platoon.records.sealed_bids import compute_commitment
 from platoon.records.signing import Account
 from platoon.records.transactions import Call
@@ -32,21 +31,8 @@ MOST_LOTS = 8
 """Listings of one auction or menu."""
 MOST_ASKED = 32
 """Sellers whose reputations the contract gives at once."""
-_KINDS = {"float32": "F32", "float16": "F16", "int32": "I32"}
-_HALF = 2
 
 Clock = Callable[[], Instant]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a seller wants for a model."""
-
-    price: Tokens
-    """The least, 10^-6 tokens."""
-    threshold: int
-    """Accuracy from which on a trade is a positive event, ppm."""
-    exclusive: bool
 
 
 class Desk:
@@ -294,7 +280,7 @@ class Desk:
         number = len(self.state.auctions)
         again, _ = self.make_table(ordered, network, scale)
         confirmation = self.chain.call("Auctions", "confirm", number, again.compute_digest())
-        others = range(1, len(self._active()) // _HALF + 1)
+        others = range(1, len(self._active()) // 2 + 1)
         self._submit("auction", *(self._at_edge(confirmation, place) for place in others))
         return number
 
@@ -511,53 +497,3 @@ class Desk:
         self.find_trade(number)
         self._submit("rate", SignedCall(account, self.chain.call("Trades", "rate", number, accuracy)))
         return bool(self.state.trades[number].positive)
-
-
-def make_table(
-    network: BoostNetwork | None, reputations: Sequence[int], scale: int, asks: Sequence[int]
-) -> BoostTable:
-    """The boosts of an auction: what a network makes of reputations, or a reserve price a model, raised to the
-    asks.
-
-    Raises:
-        ValueError: a boost out of range.
-    """
-    learned = (
-        scale_table(export_table(network, tuple(reputations)), scale)
-        if network is not None
-        else reserve_table(len(reputations), scale // _HALF)
-    )
-    return raise_to_asks(learned, asks)
-
-
-def suggest_deposit(most: int) -> int:
-    """A deposit for a bid of up to ``most``: the power of two from one token on, since deposits are public and bids
-    are not.
-
-    >>> suggest_deposit(3_000_001)
-    4000000
-    """
-    tokens = max(1, -(-most // MILLION))
-    return MILLION << (tokens - 1).bit_length()
-
-
-def require_listed(content: bytes, listing: Listing) -> Tensors:
-    """The tensors of a model's file, as its listing says them; raises ``UserError`` where they are not."""
-    if len(content) != listing.size or compute_content_digest(content) != listing.model:
-        raise UserError("the file has another size or SHA-256 than its listing says")
-    tensors = read_foreign_model(content, None)
-    if digest_tensors(tensors) != listing.description.tensors:
-        raise UserError("the file has tensors of other names, types or shapes than its listing says")
-    parameters = sum(values.size for values in tensors.values())
-    if parameters != listing.description.parameters:
-        raise UserError(
-            f"the file has {parameters} parameters, its listing says {listing.description.parameters}"
-        )
-    return tensors
-
-
-def digest_tensors(tensors: Tensors) -> Digest:
-    """keccak-256 over names, types and shapes."""
-    return compute_tensors_digest(
-        [(name, _KINDS[values.dtype.name], values.shape) for name, values in tensors.items()]
-    )

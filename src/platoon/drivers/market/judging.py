@@ -12,7 +12,8 @@ import numpy as np
 
 from platoon.drivers import datasets
 from platoon.drivers.foreign_models import ModelShape, flatten, read_foreign_model, read_header
-from platoon.drivers.market.desk import Desk, digest_tensors, require_listed
+from platoon.drivers.market.checks import digest_tensors, require_listed
+from platoon.drivers.market.desk import Desk
 from platoon.drivers.run_directory import RunDirectory
 from platoon.errors import UserError
 from platoon.learning.domains import sketch_domain

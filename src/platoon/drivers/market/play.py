@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import Any, Protocol
 
-from platoon.drivers.market.desk import Desk, Terms, suggest_deposit
+from platoon.drivers.market.checks import Terms, suggest_deposit
+from platoon.drivers.market.desk import Desk
 from platoon.errors import UserError
 from platoon.market.auction.boosts import BoostNetwork
 from platoon.nouns import Digest, Duration, Instant

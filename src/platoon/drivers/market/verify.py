@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from platoon.drivers.market.desk import MODEL, Desk, make_table, require_listed
+from platoon.drivers.market.checks import make_table, require_listed
+from platoon.drivers.market.desk import MODEL, Desk
 from platoon.drivers.market.folder import MarketFolder
 from platoon.errors import UserError, VerificationError
 from platoon.ledger.market_chain import verify_market
