@@ -261,10 +261,9 @@ def _attack_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _attack_line(row: dict[str, Any]) -> str:
-    backdoor = row["backdoor_success"]
-    name = row["attack"] if backdoor is None else f"{row['attack']}, works in {backdoor:.3f}"
+    works = "" if row["backdoor_success"] is None else f", works in {_with_spread(row, 'backdoor_success')}"
     cells = [
-        name,
+        row["attack"] + works,
         _with_spread(row, "accuracy"),
         _number(row["oracle_accuracy"]),
         _number(row["fedavg_accuracy"]),
@@ -280,7 +279,8 @@ def _cost_line(row: dict[str, Any]) -> str:
         for share in SHARES
     )
     method = f"{row['method']}, {row['share']:.0%} attackers" + (row["setting"] and f", {row['setting']}")
-    accuracy = f"{_with_spread(row, 'accuracy')} | {row['accuracy'] / row['centralised_accuracy']:.3f}"
+    centralised = row["centralised_accuracy"]
+    accuracy = f"{_with_spread(row, 'accuracy')} | {centralised:.3f} | {row['accuracy'] / centralised:.3f}"
     return f"| {method} | {accuracy} | {shares} | {_number(row['judge_over_train'])} |"
 
 

@@ -1,0 +1,97 @@
+"""The benchmark of trust: whose accuracies stand beside whose; its page shows the numbers that are kept."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import trust
+from platoon.experiments.grid import load_grid
+
+ROOT = Path(__file__).parents[1]
+ROWS = json.loads((trust.OUT / "trust.json").read_text(encoding="utf-8"))
+GRID = """
+scenario = "SCENARIO"
+seed = [1, 2]
+method = ["dtb-fl", "fedavg"]
+
+[axis.partition.iid]
+"partition.kind" = "iid"
+[axis.partition.skewed]
+"partition.kind" = "dirichlet"
+"partition.alpha" = 0.1
+
+[axis.attack.none]
+"fleet.attack" = "none"
+[axis.attack.label_flip]
+"fleet.attack" = "label_flip"
+"""
+
+
+def make_result(accuracy):
+    return {
+        "accuracy": accuracy,
+        "accuracies": [0.5, accuracy],
+        "seconds": [10.0, 20.0],
+        "named_edge_servers": {},
+        "cpu_seconds": {"judge": 4.0, "train": 2.0},
+    }
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "trust_other.toml"
+    path.write_text(GRID.replace("SCENARIO", str(ROOT / "scenarios" / "quickstart.toml")))
+    return load_grid(path)
+
+
+def test_a_row_gathers_seeds_and_names_what_the_grid_varies(grid):
+    results = {cell.digest: make_result(0.8 + 0.01 * cell.scenario.seed) for cell in grid.cells}
+    rows = trust.describe(grid, results, {})
+    assert [(row["setting"], row["alpha"]) for row in rows[::4]] == [
+        ("partition iid", None),
+        ("partition skewed", 0.1),
+    ]
+    assert [row["attack"] for row in rows[:4]] == ["none", "none", "label_flip", "label_flip"]
+    assert all(row["seeds"] == [1, 2] for row in rows)
+    assert rows[0]["accuracy"] == pytest.approx(0.815)
+    assert rows[0]["accuracy_spread"] == pytest.approx(0.005)
+    assert rows[0]["judge_over_train"] == 4.0 / grid.cells[0].scenario.radio.rsus / 2.0
+    assert {row["centralised_accuracy"] for row in rows} == {None}
+
+
+def test_accuracies_are_compared_within_one_partition_and_attack(grid):
+    results = {cell.digest: make_result(number / 100) for number, cell in enumerate(grid.cells)}
+    rows = trust.describe(grid, results, {})
+    for row in rows:
+        (twin,) = [
+            other
+            for other in rows
+            if other["method"] == "fedavg"
+            and (other["setting"], other["attack"]) == (row["setting"], row["attack"])
+        ]
+        assert trust.find(rows, row, "fedavg") == twin["accuracy"]
+        assert trust.find(rows, row, "oracle") is None
+
+
+def test_how_soon_a_share_of_the_centralised_accuracy_is_reached():
+    found = [make_result(0.9), make_result(0.7)]
+    told = trust.times_to_shares([1.0, 0.8], found)
+    assert told["centralised_accuracy"] == pytest.approx(0.9)
+    assert (told["rounds_to_0.8"], told["seconds_to_0.8"]) == (2.0, 20.0)
+    assert told["rounds_to_0.9"] is None  # the second reaches 0.7 of 0.72
+    assert trust.times_to_shares([], found)["rounds_to_0.8"] is None
+
+
+def test_rows_come_from_the_committed_grids():
+    for name, digest in {(row["grid"], row["grid_digest"]) for row in ROWS}:
+        text = (trust.GRIDS / f"{name}.toml").read_text(encoding="utf-8")
+        assert hashlib.sha256(text.encode()).hexdigest() == digest, name
+
+
+def test_the_page_shows_what_was_printed():
+    page = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in trust.write_tables(ROWS).splitlines() if line.startswith("| ")]
+    assert len(lines) > 20
+    assert [line for line in lines if line not in page] == []
