@@ -8,6 +8,8 @@ from platoon.drivers.market.verify import verify_folder
 from platoon.errors import UserError, VerificationError
 from platoon.ledger.market_chain import MarketChain, SignedCall
 from platoon.ledger.market_state import ListingState, TradeState
+from platoon.market.auction.dla import DeepAuction, compute_dla_digest, find_preset
+from platoon.market.auction.markets import find_market
 from platoon.market.search import Wanted
 from platoon.nouns import Tokens
 from platoon.records.encoding import EMPTY_DIGEST, encode_word, keccak
@@ -15,6 +17,7 @@ from platoon.records.identity import sign_rotation
 from platoon.records.listings import sign_listing
 from platoon.records.sealed_bids import compute_commitment
 from platoon.records.signing import split_signature
+from platoon.rng import stream
 
 TERMS = Terms(price=Tokens(100_000), threshold=800_000, exclusive=True)
 
@@ -340,6 +343,19 @@ def test_invalid_proposals(place):
     assert propose(place, bundle=[0, 0, 0, 0]) == "a table for another number of models"
     assert propose(place, bids_until=now) == "deadlines out of order"
     assert propose(place) == ""
+
+
+def test_parameters_are_registered_by_the_operator_and_by_their_digest(place):
+    """Of any learned auction: also of the paper's network, which is too large for a chain."""
+    digest = compute_dla_digest(
+        DeepAuction(find_market("r1_high", 3, 3), find_preset("small"), stream(1, "weights"))
+    )
+    place.desk.register_parameters(digest, b"{}")
+    height = place.chain.ledger.height
+    place.desk.register_parameters(digest, b"{}")
+    assert place.chain.ledger.height == height
+    assert place.chain.state.networks == {digest}
+    refuse(place, "only the operator", "carol", "Auctions", "introduce", b"\x01" * 32)
 
 
 def test_bids_wait_for_a_majority_that_has_computed_the_table(place):

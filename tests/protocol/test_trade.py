@@ -162,3 +162,44 @@ def test_an_auction_that_is_refused_sells_nothing(where):
         story.expect(SettleAuction(auction=9), Refused("too early"))
     assert story.report.outcomes == ()
     assert story.report.refused[-1][0] == where
+
+
+def test_a_seller_that_trains_nothing_lists_nothing():
+    story = Timeline()
+    story.expect(TrainSource(seller=1), Refused("no data"))
+    story.expect(TrainSource(seller=2), MODEL)
+    story.expect(Upload(seller=2, model=MODEL), 12)
+    assert story.asked == ReadReputations(listings=(12,))
+
+
+def test_a_buyer_that_cannot_adapt_has_bought_and_rates_nothing():
+    story = Timeline()
+    story.auction_two()
+    story.expect(SettleAuction(auction=9), [FIRST])
+    story.expect(Deliver(sale=FIRST))
+    story.expect(Collect(sale=FIRST))
+    story.expect(Adapt(sale=FIRST), Refused("no images"))
+    (outcome,) = story.report.outcomes
+    assert (outcome.served, outcome.accuracy, outcome.positive) == (True, None, False)
+
+
+def test_a_dispute_that_nobody_decides_ends_as_silence_does():
+    story = Timeline()
+    story.auction_two()
+    story.expect(SettleAuction(auction=9), [FIRST])
+    story.expect(Deliver(sale=FIRST))
+    story.expect(Collect(sale=FIRST), Refused("another model"))
+    story.expect(Decide(sale=FIRST), Refused("the edge servers disagree"))
+    story.expect(Expire(sale=FIRST))
+    assert not story.report.outcomes[0].served
+    assert [what for what, _ in story.report.refused] == ["trade 1", "dispute of trade 1"]
+
+
+def test_of_more_than_eight_listings_the_most_reputable_sellers_are_auctioned():
+    plan = TradePlan(sellers=tuple(range(1, 11)), buyers=(), least_reputation=0)
+    steps = play_trade(plan)
+    asked = next(steps)
+    while not isinstance(asked, ReadReputations):
+        asked = steps.send(asked.seller if isinstance(asked, Upload) else MODEL)
+    reputations = (900_000, 100_000, *[500_000] * 7, 200_000)
+    assert steps.send(reputations) == OpenAuction(listings=(1, 3, 4, 5, 6, 7, 8, 9))
