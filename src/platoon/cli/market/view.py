@@ -139,9 +139,7 @@ def print_verdict(verdict: "Verdict") -> None:
     for group, title in _GROUPS.items():
         if not told[group]:
             continue
-        table = _table(
-            "listing", "accuracy", "95 %", "NCE", "LEEP", "new layer", "LogME", "H-score", "Shapley"
-        )
+        table = _table("no.", "accuracy", "95 %", "retrained", "NCE", "LEEP", "LogME", "H", "Shapley")
         table.title, table.title_justify = f"{title} ({told[group][0]['samples']} samples)", "left"
         for row in told[group]:
             interval = row["interval"]
@@ -151,8 +149,8 @@ def print_verdict(verdict: "Verdict") -> None:
                 _cell(row["accuracy"]),
                 "-" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}",
                 *(
-                    _cell(row[key])
-                    for key in ("nce", "leep", "leave_one_out", "logme", "shrunk_h_score", "shapley")
+                    _cell(row[key], 2)
+                    for key in ("leave_one_out", "nce", "leep", "logme", "shrunk_h_score", "shapley")
                 ),
             )
         options.stdout.print(table)
