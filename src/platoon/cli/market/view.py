@@ -139,7 +139,7 @@ def print_verdict(verdict: "Verdict") -> None:
     for group, title in _GROUPS.items():
         if not told[group]:
             continue
-        table = _table("no.", "accuracy", "95 %", "retrained", "NCE", "LEEP", "LogME", "H", "Shapley")
+        table = _table("no.", "accuracy", "95 %", "refit", "NCE", "LEEP", "LogME", "H", "Shapley")
         table.title, table.title_justify = f"{title} ({told[group][0]['samples']} samples)", "left"
         for row in told[group]:
             interval = row["interval"]
