@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from platoon.learning.laws import CLASSES, LinearModel, make_cohort
-from platoon.learning.scores import forensic
-from platoon.learning.scores.forensic import NEUTRAL, OF_A_COPY, find_moved, measure
+from platoon.learning.scores import Cohort, forensic
+from platoon.learning.scores.forensic import NEUTRAL, OF_A_COPY, find_moved, measure, search
 from platoon.learning.scores.traces import find_traces
 from platoon.learning.scores.triggers import find_trigger
 from platoon.rng import stream
@@ -125,17 +125,18 @@ def test_an_update_down_the_loss_of_its_classes_is_told_from_one_up():
 class PatchModel(LinearModel):
     """Eight by eight pixels, so that a patch of one pixel can be told from the image."""
 
-    classes = 2
-    last_layer = slice(0, 2 * 65)
+    def __init__(self, classes=2):
+        self.classes = classes
+        self.last_layer = slice(0, classes * 65)
 
     def logits(self, candidates, images):
-        wide = candidates.astype(np.float64)
-        matrices, offsets = wide[:, :-2].reshape(len(wide), 2, -1), wide[:, -2:]
+        wide, count = candidates.astype(np.float64), self.classes
+        matrices, offsets = wide[:, :-count].reshape(len(wide), count, -1), wide[:, -count:]
         pixels = images.reshape(len(images), -1) / 127.5 - 1.0
         return np.einsum("mcf,nf->mnc", matrices, pixels) + offsets[:, None]
 
     def input_gradients(self, weights, images, wanted):
-        matrix = weights[:-2].astype(np.float64).reshape(2, -1)
+        matrix = weights[: -self.classes].astype(np.float64).reshape(self.classes, -1)
         logits = self.logits(weights[None], images)[0]
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
@@ -154,3 +155,46 @@ def test_a_planted_trigger_is_found_where_it_is_and_an_honest_update_has_none(co
     model, wanted = PatchModel(), np.array([1])
     assert find_trigger(model, weights, planted, wanted, images, labels) > 0.3
     assert abs(find_trigger(model, weights, honest, wanted, images, labels)) < 0.1
+
+
+CORNER = 64 * 5 + 8 * 7 + 7
+"""Weight of class 5, the last of six, on the pixel in the lower right corner."""
+
+
+def draw_six_classes():
+    """Grey images of six classes, and an update that moves all of them and plants nothing."""
+    images = stream(0, "patch of many").integers(100, 155, (12, 8, 8, 1)).astype(np.uint8)
+    update = np.zeros(6 * 65, dtype=np.float32)
+    update[: 6 * 64] = 0.005
+    return images, np.repeat(np.arange(6), 2), update
+
+
+def test_an_update_of_many_classes_is_searched_for_a_trigger_of_each():
+    """Six classes moved, the trigger's the least of them: it is found all the same."""
+    images, labels, update = draw_six_classes()
+    update[: 5 * 64] = 0.05
+    update[CORNER] = 0.3
+    model = PatchModel(classes=6)
+    cohort = Cohort(
+        weights=np.zeros(6 * 65, dtype=np.float32),
+        updates=update[None],
+        samples=np.ones(1, dtype=np.int64),
+        probe_images=images,
+        probe_labels=labels,
+        model=model,
+        step=None,
+    )
+    traces, moved = replace(find_traces(cohort.updates, None), reference=np.inf), find_moved(cohort)
+    assert moved.all()
+    assert search(cohort, traces, moved, 0) > 0.3
+    few = np.array([[True, True, True, False, False, False]])
+    assert search(cohort, traces, few, 0) < 0.2
+
+
+def test_a_trigger_shows_where_the_whole_update_would_drown_it():
+    """An offset that grows with the update: driven far, it wins over every patch; driven less far, it does not."""
+    images, labels, update = draw_six_classes()
+    update[CORNER], update[-6] = 1.5, 2.0
+    model, weights = PatchModel(classes=6), np.zeros(6 * 65, dtype=np.float32)
+    assert find_trigger(model, weights, update, np.arange(6), images, labels) > 0.2
+    assert find_trigger(model, weights, update, np.array([3, 4, 5]), images, labels) < 0.1

@@ -37,6 +37,9 @@ TRIGGER: Final = (0.47, -60.0)
 """Effect of a patch from which on it counts, and what it adds to the log-odds above that."""
 TRIGGER_CLASSES: Final = 3
 """Classes that are tried as a trigger's, those that moved most."""
+TRIGGER_MANY: Final = 4
+"""Where an update moved more classes than this, its trigger's need not be among those that moved most: all are
+tried."""
 TRIGGER_PROBES: Final = 2
 """Images per class on which a trigger is tried."""
 MOVED: Final = 1e-3
@@ -103,7 +106,9 @@ def search(cohort: Cohort, traces: Traces, moved: Bools, row: int) -> float:
     update = clip_rows(cohort.updates[[row]], traces.reference)[0]
     part, classes = update[cohort.model.last_layer], cohort.model.classes
     lengths = np.linalg.norm(part[:-classes].reshape(classes, -1), axis=1) * moved[row]
-    wanted = np.argsort(-lengths, kind="stable")[: min(TRIGGER_CLASSES, int(moved[row].sum()))]
+    count = int(moved[row].sum())
+    tried = count if count > TRIGGER_MANY else min(TRIGGER_CLASSES, count)
+    wanted = np.argsort(-lengths, kind="stable")[:tried]
     some = np.concatenate(
         [np.flatnonzero(cohort.probe_labels == label)[:TRIGGER_PROBES] for label in range(classes)]
     )

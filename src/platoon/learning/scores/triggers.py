@@ -18,8 +18,11 @@ from platoon.learning.scores.cohort import ProbeModel
 from platoon.learning.scores.rows import softmax
 from platoon.nouns import Floats, Ints, Weights
 
-EXAGGERATION: Final = 8.0
-"""How many times the update the model moves: one update alone plants little."""
+EXAGGERATIONS: Final = (8.0, 2.0)
+"""How many times the update the model moves: one update alone plants little. An update of many classes breaks the
+model if it is driven that far, and is driven less far too."""
+FEW: Final = 3
+"""Classes that a two-class vehicle's update moves, with a trigger's: driven far enough, its trigger shows best."""
 EDGE: Final = 7
 """The patch's edge is the image's shorter edge over this."""
 WORTH_A_SECOND_LOOK: Final = 0.4
@@ -34,7 +37,18 @@ def find_trigger(  # noqa: PLR0917
 
     ``wanted`` (C',) are the classes that a trigger might stand for: those that the update moved.
     """
-    moved = (weights + np.float32(EXAGGERATION) * update).astype(np.float32)
+    exaggerations = EXAGGERATIONS[:1] if len(wanted) <= FEW else EXAGGERATIONS
+    return max(
+        _find_at(model, weights, factor * update, wanted, images, labels)
+        for factor in map(np.float32, exaggerations)
+    )
+
+
+def _find_at(  # noqa: PLR0917
+    model: ProbeModel, weights: Weights, step: Weights, wanted: Ints, images: Images, labels: Ints
+) -> float:
+    """The same after one exaggerated step (D,)."""
+    moved = (weights + step).astype(np.float32)
     gradients = model.input_gradients(moved, images, wanted)
     stamped = [_stamp(images, *_best_patch(gradient, images)) for gradient in gradients]
     effects = _effects(model, moved, wanted, stamped, images, labels)
