@@ -15,6 +15,7 @@
 """
 
 import affine_maximiser
+import dealings
 
 MAX_BUYERS: constant(uint256) = 16
 MAX_LOTS: constant(uint256) = 8
@@ -22,7 +23,6 @@ MAX_SETS: constant(uint256) = 256
 MAX_BIDS: constant(uint256) = 1024  # amounts of all bids of an auction, were each a bid for every bundle: what fits a block
 MAX_NUMBER: constant(uint256) = 2**63 - 1
 MAX_BOOST: constant(int256) = 2**62
-MAX_VIEW: constant(uint256) = 1024
 MAX_ASKED: constant(uint256) = 32
 OPEN_LISTING: constant(uint256) = 1
 
@@ -32,9 +32,7 @@ SETTLED: constant(uint256) = 3
 
 interface Registry:
     def OPERATOR() -> address: view
-    def vehicle(account: address) -> (uint256, uint256): view
     def edge_server(account: address) -> (uint256, uint256): view
-    def accounts(handles: DynArray[uint256, MAX_VIEW]) -> DynArray[address, MAX_VIEW]: view
 
 interface Token:
     def transfer(receiver: address, amount: uint256) -> bool: nonpayable
@@ -42,7 +40,6 @@ interface Token:
 
 interface Catalogue:
     def now() -> uint256: view
-    def listing(number: uint256) -> (uint256, address, bytes32, uint256, uint256, uint256, uint256): view
 
 interface Opinions:
     def reputations(sellers: DynArray[uint256, MAX_ASKED], at: uint256) -> DynArray[uint256, MAX_ASKED]: view
@@ -127,46 +124,6 @@ def __init__(registry: address, token: address, catalogue: address, opinions: ad
     TRADES = trades
 
 
-@internal
-@view
-def _handle(account: address) -> uint256:
-    handle: uint256 = 0
-    start: uint256 = 0
-    handle, start = staticcall Registry(REGISTRY).vehicle(account)
-    assert handle != 0, "not registered"
-    return handle
-
-
-@internal
-@view
-def _listing(number: uint256) -> (uint256, uint256, uint256, uint256):
-    """
-    @notice Seller's handle, least price, exclusive, state.
-    """
-    seller: uint256 = 0
-    owner: address = empty(address)
-    model: bytes32 = empty(bytes32)
-    asked: uint256 = 0
-    threshold: uint256 = 0
-    exclusive: uint256 = 0
-    state: uint256 = 0
-    seller, owner, model, asked, threshold, exclusive, state = staticcall Catalogue(CATALOGUE).listing(number)
-    return seller, asked, exclusive, state
-
-
-@internal
-@pure
-def _count(bits: uint256) -> uint256:
-    left: uint256 = bits
-    counted: uint256 = 0
-    for _: uint256 in range(64):
-        if left == 0:
-            break
-        left &= left - 1
-        counted += 1
-    return counted
-
-
 # ---- opening ----------------------------------------------------------------------------------------------------
 
 @external
@@ -219,15 +176,11 @@ def propose(
     for number: uint256 in listings:
         assert number > last, "listings not ascending"
         last = number
-        seller: uint256 = 0
-        asked: uint256 = 0
-        exclusive: uint256 = 0
-        state: uint256 = 0
-        seller, asked, exclusive, state = self._listing(number)
-        assert state == OPEN_LISTING, "not for sale"
-        assert exclusive == 1, "not exclusive: bought at its price"
-        sellers.append(seller)
-        asks.append(asked)
+        found: dealings.Listing = dealings.listing(CATALOGUE, number)
+        assert found.state == OPEN_LISTING, "not for sale"
+        assert found.exclusive == 1, "not exclusive: bought at its price"
+        sellers.append(found.seller)
+        asks.append(found.asked)
     standing: DynArray[uint256, MAX_ASKED] = staticcall Opinions(OPINIONS).reputations(sellers, at)
     assert len(standing) == len(reputations), "reputations of another number of sellers"
     for i: uint256 in range(len(standing), bound=MAX_ASKED):
@@ -291,7 +244,7 @@ def _confirm(number: uint256, seat: uint256, active: uint256):
     assert votes & (1 << seat) == 0, "confirmed before"
     votes |= 1 << seat
     self.auctions[number].votes = votes
-    enough: bool = 2 * self._count(votes & active) > self._count(active)
+    enough: bool = 2 * dealings.count(votes & active) > dealings.count(active)
     if enough:
         assert staticcall Catalogue(CATALOGUE).now() <= self.auctions[number].bids_until, "too late to confirm"
         self.auctions[number].state = CONFIRMED
@@ -309,18 +262,14 @@ def bid(number: uint256, commitment: bytes32, deposit: uint256):
     """
     assert self.auctions[number].state == CONFIRMED, "not open"
     assert staticcall Catalogue(CATALOGUE).now() <= self.auctions[number].bids_until, "too late to bid"
-    buyer: uint256 = self._handle(msg.sender)
+    buyer: uint256 = dealings.handle(REGISTRY, msg.sender)
     for other: Bid in self.bids[number]:
         assert other.buyer != buyer, "bid before"
     least: uint256 = MAX_NUMBER
     for listing: uint256 in self.lots[number]:
-        seller: uint256 = 0
-        asked: uint256 = 0
-        exclusive: uint256 = 0
-        state: uint256 = 0
-        seller, asked, exclusive, state = self._listing(listing)
-        assert seller != buyer, "a seller bids for its own model"
-        least = min(least, asked)
+        found: dealings.Listing = dealings.listing(CATALOGUE, listing)
+        assert found.seller != buyer, "a seller bids for its own model"
+        least = min(least, found.asked)
     assert deposit >= least, "deposit below every ask"
     assert len(self.bids[number]) < MAX_BUYERS, "no place left"
     assert (len(self.bids[number]) + 1) << len(self.lots[number]) <= MAX_BIDS, "no place left"
@@ -341,7 +290,7 @@ def reveal(number: uint256, salt: bytes32, amounts: DynArray[uint256, MAX_SETS])
     now: uint256 = staticcall Catalogue(CATALOGUE).now()
     assert now > self.auctions[number].bids_until, "too early to reveal"
     assert now <= self.auctions[number].reveals_until, "too late to reveal"
-    buyer: uint256 = self._handle(msg.sender)
+    buyer: uint256 = dealings.handle(REGISTRY, msg.sender)
     place: uint256 = MAX_BUYERS
     for i: uint256 in range(len(self.bids[number]), bound=MAX_BUYERS):
         if self.bids[number][i].buyer == buyer:
@@ -428,7 +377,7 @@ def _carry_out(
             sold |= bundles[i]
             self._open_trades(number, bid, bundles[i], payments[i])
         if bid.deposit > payments[i]:
-            receiver: address = self._account(bid.buyer, bid.account)
+            receiver: address = dealings.account(REGISTRY, bid.buyer, bid.account)
             assert extcall Token(TOKEN).transfer(receiver, bid.deposit - payments[i]), "not refunded"
     for j: uint256 in range(len(self.lots[number]), bound=MAX_LOTS):
         if (sold >> j) & 1 == 0:
@@ -446,14 +395,10 @@ def _open_trades(number: uint256, bid: Bid, won: uint256, payment: uint256):
     asked: uint256 = 0
     trusted: uint256 = 0
     for j: uint256 in range(len(self.lots[number]), bound=MAX_LOTS):
-        seller: uint256 = 0
-        ask: uint256 = 0
-        exclusive: uint256 = 0
-        state: uint256 = 0
-        seller, ask, exclusive, state = self._listing(self.lots[number][j])
-        asks.append(ask)
+        found: dealings.Listing = dealings.listing(CATALOGUE, self.lots[number][j])
+        asks.append(found.asked)
         if (won >> j) & 1 == 1:
-            asked += ask
+            asked += found.asked
             trusted += self.frozen[number][j]
     surplus: uint256 = payment - asked
     left: uint256 = surplus
@@ -472,16 +417,6 @@ def _open_trades(number: uint256, bid: Bid, won: uint256, payment: uint256):
     for j: uint256 in range(len(self.lots[number]), bound=MAX_LOTS):
         if (won >> j) & 1 == 1:
             extcall Trades(TRADES).open(self.lots[number][j], bid.buyer, bid.account, asks[j] + shares[j])
-
-
-@internal
-@view
-def _account(handle: uint256, otherwise: address) -> address:
-    """
-    @notice The account that a trader uses now.
-    """
-    renewed: DynArray[address, MAX_VIEW] = staticcall Registry(REGISTRY).accounts([handle])
-    return otherwise if renewed[0] == empty(address) else renewed[0]
 
 
 # ---- views ------------------------------------------------------------------------------------------------------

@@ -8,20 +8,17 @@
     Prices do not depend on what anybody says, so to choose what one wants most is to be truthful.
 """
 
+import dealings
+
 MAX_LOTS: constant(uint256) = 8
-MAX_VIEW: constant(uint256) = 1024
 MAX_NUMBER: constant(uint256) = 2**63 - 1
 OPEN_LISTING: constant(uint256) = 1
 
 interface Registry:
-    def vehicle(account: address) -> (uint256, uint256): view
     def edge_server(account: address) -> (uint256, uint256): view
 
 interface Token:
     def transferFrom(owner: address, receiver: address, amount: uint256) -> bool: nonpayable
-
-interface Catalogue:
-    def listing(number: uint256) -> (uint256, address, bytes32, uint256, uint256, uint256, uint256): view
 
 interface Trades:
     def open(listing: uint256, buyer: uint256, account: address, price: uint256) -> uint256: nonpayable
@@ -58,21 +55,14 @@ def __init__(registry: address, token: address, catalogue: address, trades: addr
 
 @internal
 @view
-def _listing(number: uint256) -> (uint256, uint256):
+def _for_sale(number: uint256) -> dealings.Listing:
     """
-    @notice Seller's handle and ask of a listing that is for sale to any number of buyers.
+    @notice A listing that any number of buyers may have; reverts for any other.
     """
-    seller: uint256 = 0
-    owner: address = empty(address)
-    model: bytes32 = empty(bytes32)
-    asked: uint256 = 0
-    threshold: uint256 = 0
-    exclusive: uint256 = 0
-    state: uint256 = 0
-    seller, owner, model, asked, threshold, exclusive, state = staticcall Catalogue(CATALOGUE).listing(number)
-    assert state == OPEN_LISTING, "not for sale"
-    assert exclusive == 0, "exclusive: sold by auction only"
-    return seller, asked
+    found: dealings.Listing = dealings.listing(CATALOGUE, number)
+    assert found.state == OPEN_LISTING, "not for sale"
+    assert found.exclusive == 0, "exclusive: sold by auction only"
+    return found
 
 
 @external
@@ -90,10 +80,7 @@ def post(listings: DynArray[uint256, MAX_LOTS], prices: DynArray[uint256, MAX_LO
     for number: uint256 in listings:
         assert number > last, "listings not ascending"
         last = number
-        seller: uint256 = 0
-        asked: uint256 = 0
-        seller, asked = self._listing(number)
-        asks.append(asked)
+        asks.append(self._for_sale(number).asked)
     for i: uint256 in range(len(asks), bound=MAX_LOTS):
         for j: uint256 in range(len(asks), bound=MAX_LOTS):
             if j > i and asks[j] > asks[i]:
@@ -122,22 +109,17 @@ def choose(number: uint256, bundle: uint256, price: uint256):
     models: uint256 = len(self.lots[number])
     assert models > 0, "no such menu"
     assert bundle > 0 and bundle < 1 << models, "no such bundle"
-    buyer: uint256 = 0
-    start: uint256 = 0
-    buyer, start = staticcall Registry(REGISTRY).vehicle(msg.sender)
-    assert buyer != 0, "not registered"
+    buyer: uint256 = dealings.handle(REGISTRY, msg.sender)
     chosen: DynArray[uint256, MAX_LOTS] = []
     asks: DynArray[uint256, MAX_LOTS] = []
     asked: uint256 = 0
     for j: uint256 in range(models, bound=MAX_LOTS):
         if (bundle >> j) & 1 == 1:
-            seller: uint256 = 0
-            ask: uint256 = 0
-            seller, ask = self._listing(self.lots[number][j])
-            assert seller != buyer, "a seller buys its own model"
+            found: dealings.Listing = self._for_sale(self.lots[number][j])
+            assert found.seller != buyer, "a seller buys its own model"
             chosen.append(self.lots[number][j])
-            asks.append(ask)
-            asked += ask
+            asks.append(found.asked)
+            asked += found.asked
     assert price == self.prices[number][len(chosen) - 1], "not the menu's price"
     assert extcall Token(TOKEN).transferFrom(msg.sender, TRADES, price), "not paid"
     share: uint256 = (price - asked) // len(chosen)

@@ -13,9 +13,10 @@
     is a positive event. A sale that was never delivered, or that the vote refunded, is a negative one by itself.
 """
 
+import dealings
+
 MAX_NUMBER: constant(uint256) = 2**63 - 1
 MILLION: constant(uint256) = 10**6
-MAX_VIEW: constant(uint256) = 1024
 MAX_LOTS: constant(uint256) = 8
 OPEN_LISTING: constant(uint256) = 1
 
@@ -26,9 +27,7 @@ SETTLED: constant(uint256) = 4
 REFUNDED: constant(uint256) = 5
 
 interface Registry:
-    def vehicle(account: address) -> (uint256, uint256): view
     def edge_server(account: address) -> (uint256, uint256): view
-    def accounts(handles: DynArray[uint256, MAX_VIEW]) -> DynArray[address, MAX_VIEW]: view
 
 interface Token:
     def transfer(receiver: address, amount: uint256) -> bool: nonpayable
@@ -36,7 +35,6 @@ interface Token:
 
 interface Catalogue:
     def now() -> uint256: view
-    def listing(number: uint256) -> (uint256, address, bytes32, uint256, uint256, uint256, uint256): view
     def reserve(number: uint256): nonpayable
     def release(number: uint256): nonpayable
 
@@ -136,26 +134,6 @@ def bind(auctions: address, menus: address):
 
 @internal
 @view
-def _handle(account: address) -> uint256:
-    handle: uint256 = 0
-    start: uint256 = 0
-    handle, start = staticcall Registry(REGISTRY).vehicle(account)
-    assert handle != 0, "not registered"
-    return handle
-
-
-@internal
-@view
-def _account(handle: uint256, otherwise: address) -> address:
-    """
-    @notice The account that a trader uses now.
-    """
-    renewed: DynArray[address, MAX_VIEW] = staticcall Registry(REGISTRY).accounts([handle])
-    return otherwise if renewed[0] == empty(address) else renewed[0]
-
-
-@internal
-@view
 def _now() -> uint256:
     return staticcall Catalogue(CATALOGUE).now()
 
@@ -218,41 +196,17 @@ def buy(listing: uint256, price: uint256):
     """
     @notice A licence that any number of buyers may have, at the listing's price, which the buyer says it expects.
     """
-    seller: uint256 = 0
-    owner: address = empty(address)
-    model: bytes32 = empty(bytes32)
-    asked: uint256 = 0
-    threshold: uint256 = 0
-    exclusive: uint256 = 0
-    state: uint256 = 0
-    seller, owner, model, asked, threshold, exclusive, state = staticcall Catalogue(CATALOGUE).listing(listing)
-    assert state == OPEN_LISTING, "not for sale"
-    assert exclusive == 0, "exclusive: sold by auction only"
-    assert price == asked, "not the listing's price"
-    buyer: uint256 = self._handle(msg.sender)
-    assert buyer != seller, "a seller buys its own model"
+    found: dealings.Listing = dealings.listing(CATALOGUE, listing)
+    assert found.state == OPEN_LISTING, "not for sale"
+    assert found.exclusive == 0, "exclusive: sold by auction only"
+    assert price == found.asked, "not the listing's price"
+    buyer: uint256 = dealings.handle(REGISTRY, msg.sender)
+    assert buyer != found.seller, "a seller buys its own model"
     assert extcall Token(TOKEN).transferFrom(msg.sender, self, price), "not paid"
     self._open(listing, buyer, msg.sender, price)
 
 
 # ---- delivery ---------------------------------------------------------------------------------------------------
-
-@internal
-@view
-def _seller(listing: uint256) -> (uint256, address, uint256, uint256):
-    """
-    @notice Handle, account, threshold, exclusive.
-    """
-    seller: uint256 = 0
-    owner: address = empty(address)
-    model: bytes32 = empty(bytes32)
-    asked: uint256 = 0
-    threshold: uint256 = 0
-    exclusive: uint256 = 0
-    state: uint256 = 0
-    seller, owner, model, asked, threshold, exclusive, state = staticcall Catalogue(CATALOGUE).listing(listing)
-    return seller, owner, threshold, exclusive
-
 
 @external
 def deliver(number: uint256, file: bytes32, key: bytes32):
@@ -261,12 +215,8 @@ def deliver(number: uint256, file: bytes32, key: bytes32):
     """
     trade: Trade = self.trades[number]
     assert trade.state == PAID_IN, "not waiting for delivery"
-    seller: uint256 = 0
-    owner: address = empty(address)
-    threshold: uint256 = 0
-    exclusive: uint256 = 0
-    seller, owner, threshold, exclusive = self._seller(trade.listing)
-    assert self._handle(msg.sender) == seller, "not the seller"
+    found: dealings.Listing = dealings.listing(CATALOGUE, trade.listing)
+    assert dealings.handle(REGISTRY, msg.sender) == found.seller, "not the seller"
     at: uint256 = self._now()
     assert at <= trade.due, "too late to deliver"
     self.trades[number].state = DELIVERED
@@ -276,12 +226,8 @@ def deliver(number: uint256, file: bytes32, key: bytes32):
 
 @internal
 def _pay(number: uint256, trade: Trade):
-    seller: uint256 = 0
-    owner: address = empty(address)
-    threshold: uint256 = 0
-    exclusive: uint256 = 0
-    seller, owner, threshold, exclusive = self._seller(trade.listing)
-    receiver: address = self._account(seller, owner)
+    found: dealings.Listing = dealings.listing(CATALOGUE, trade.listing)
+    receiver: address = dealings.account(REGISTRY, found.seller, found.owner)
     self.trades[number].state = SETTLED
     assert extcall Token(TOKEN).transfer(receiver, trade.price), "not paid"
     log Ended(number=number, state=SETTLED, receiver=receiver, amount=trade.price)
@@ -292,22 +238,18 @@ def _refund(number: uint256, trade: Trade):
     """
     @notice Back to the buyer; the sale counts against the seller, and an exclusive model is for sale again.
     """
-    seller: uint256 = 0
-    owner: address = empty(address)
-    threshold: uint256 = 0
-    exclusive: uint256 = 0
-    seller, owner, threshold, exclusive = self._seller(trade.listing)
-    receiver: address = self._account(trade.buyer, trade.account)
+    found: dealings.Listing = dealings.listing(CATALOGUE, trade.listing)
+    receiver: address = dealings.account(REGISTRY, trade.buyer, trade.account)
     self.trades[number].state = REFUNDED
     self.trades[number].rated = True
-    if exclusive == 1:
+    if found.exclusive == 1:
         extcall Catalogue(CATALOGUE).release(trade.listing)
     assert extcall Token(TOKEN).transfer(receiver, trade.price), "not refunded"
     at: uint256 = self._now()
-    extcall Opinions(OPINIONS).record(trade.buyer, seller, at, False)
+    extcall Opinions(OPINIONS).record(trade.buyer, found.seller, at, False)
     log Ended(number=number, state=REFUNDED, receiver=receiver, amount=trade.price)
     log Rated(
-        number=number, listing=trade.listing, buyer=trade.buyer, seller=seller, accuracy=0, positive=False, at=at
+        number=number, listing=trade.listing, buyer=trade.buyer, seller=found.seller, accuracy=0, positive=False, at=at
     )
 
 
@@ -319,7 +261,7 @@ def accept(number: uint256):
     """
     trade: Trade = self.trades[number]
     assert trade.state == DELIVERED, "not delivered"
-    assert self._handle(msg.sender) == trade.buyer, "not the buyer"
+    assert dealings.handle(REGISTRY, msg.sender) == trade.buyer, "not the buyer"
     self._pay(number, trade)
 
 
@@ -330,7 +272,7 @@ def dispute(number: uint256):
     """
     trade: Trade = self.trades[number]
     assert trade.state == DELIVERED, "not delivered"
-    assert self._handle(msg.sender) == trade.buyer, "not the buyer"
+    assert dealings.handle(REGISTRY, msg.sender) == trade.buyer, "not the buyer"
     assert self._now() <= trade.due, "too late to dispute"
     self.trades[number].state = DISPUTED
     due: uint256 = self._now() + PATIENCE
@@ -358,24 +300,11 @@ def vote(number: uint256, good: bool):
         trade.bad |= bit
         self.trades[number].bad = trade.bad
     log Voted(number=number, edge_server=msg.sender, good=good)
-    members: uint256 = self._count(active)
-    if 2 * self._count(trade.good & active) > members:
+    members: uint256 = dealings.count(active)
+    if 2 * dealings.count(trade.good & active) > members:
         self._pay(number, trade)
-    elif 2 * self._count(trade.bad & active) > members:
+    elif 2 * dealings.count(trade.bad & active) > members:
         self._refund(number, trade)
-
-
-@internal
-@pure
-def _count(bits: uint256) -> uint256:
-    left: uint256 = bits
-    counted: uint256 = 0
-    for _: uint256 in range(64):
-        if left == 0:
-            break
-        left &= left - 1
-        counted += 1
-    return counted
 
 
 @external
@@ -413,23 +342,19 @@ def rate(number: uint256, accuracy: uint256):
     """
     trade: Trade = self.trades[number]
     assert trade.state == SETTLED, "only what was bought and paid is rated"
-    assert self._handle(msg.sender) == trade.buyer, "not the buyer"
+    assert dealings.handle(REGISTRY, msg.sender) == trade.buyer, "not the buyer"
     assert not trade.rated, "rated before"
     assert accuracy <= MILLION, "accuracy out of bounds"
-    seller: uint256 = 0
-    owner: address = empty(address)
-    threshold: uint256 = 0
-    exclusive: uint256 = 0
-    seller, owner, threshold, exclusive = self._seller(trade.listing)
-    positive: bool = accuracy >= threshold
+    found: dealings.Listing = dealings.listing(CATALOGUE, trade.listing)
+    positive: bool = accuracy >= found.threshold
     at: uint256 = self._now()
     self.trades[number].rated = True
-    extcall Opinions(OPINIONS).record(trade.buyer, seller, at, positive)
+    extcall Opinions(OPINIONS).record(trade.buyer, found.seller, at, positive)
     log Rated(
         number=number,
         listing=trade.listing,
         buyer=trade.buyer,
-        seller=seller,
+        seller=found.seller,
         accuracy=accuracy,
         positive=positive,
         at=at,

@@ -28,7 +28,16 @@ NAMES = (
     "AffineMaximiser",
     "Shards",
 )
-MODULES = ("affine_maximiser", "clocks", "formulas", "medians", "seals", "sorting", "training_events")
+MODULES = (
+    "affine_maximiser",
+    "clocks",
+    "dealings",
+    "formulas",
+    "medians",
+    "seals",
+    "sorting",
+    "training_events",
+)
 """Sources that others import and that are not deployed by themselves."""
 
 
