@@ -118,6 +118,26 @@ def test_a_referee_is_appointed_by_the_operator_once(market):
     refused(call("appoint", market, "carol"), "appoint:")
 
 
+def test_reputations_as_a_buyer_sees_them(market, files):
+    """Carol was served well once: whichever logic, she thinks better of alice than of a stranger."""
+    publish(market, files, 1, "alice")
+    publish(market, files, 2, "bob")
+    done("buy", market, 1, "--as", "carol", "--at", 3)
+    done("deliver", market, 1, "--at", 4)
+    done("collect", market, 1, "--as", "carol", "--out", files / "got", "--at", 5)
+    done("rate", market, 1, "--as", "carol", "--accuracy", 1, "--at", 6)
+    found = {}
+    for by in ("market", "integrated", "subjective"):
+        rows = done("search", market, "--by", by, "--as", "carol", "--at", 7)["listings"]
+        found[by] = {row["seller"]: row["reputation"] for row in rows}
+        assert found[by]["alice"] > found[by]["bob"] == 0.5
+    assert found["integrated"]["alice"] == 1.0
+    # Kang: belief (1 - u) = .9, and half of the uncertainty .1
+    assert found["subjective"]["alice"] == pytest.approx(0.95, abs=1e-5)
+    refused(call("search", market, "--by", "subjective"), "--as says whose")
+    refused(call("search", market, "--by", "subjectiv"), "did you mean 'subjective'")
+
+
 def test_tables_for_people(market, files):
     publish(market, files, 1, "alice", "--task", "three letters")
     assert "three letters" in call("search", market).output

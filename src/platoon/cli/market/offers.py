@@ -167,6 +167,10 @@ def search(
     most_bytes: Annotated[int | None, typer.Option(help="largest file")] = None,
     most_price: Annotated[float | None, typer.Option(help="tokens")] = None,
     least_reputation: Annotated[float, typer.Option(help="of its seller, 0 to 1")] = 0.0,
+    by: Annotated[
+        str, typer.Option(help="reputations: market (wide), or yours: integrated, subjective")
+    ] = "market",
+    name: Annotated[str | None, typer.Option("--as", help="whose view that is")] = None,
     near: Annotated[str, typer.Option(metavar="X,Y", help="your place, metres; needs --roads")] = "",
     roads: Annotated[
         Path | None, typer.Option(metavar="SCENARIO.toml", help="whose roads distances are driven on")
@@ -181,11 +185,12 @@ def search(
     def command() -> None:
         from platoon.cli.market.reading import make_wanted, measure_metres
         from platoon.cli.market.view import found_rows, print_found
+        from platoon.drivers.market.views import view_reputations
 
         wanted = make_wanted(task, labels, most_bytes, most_price, least_reputation, most_metres, like)
         with app.at_desk(market, at) as desk:
             metres = measure_metres(desk, near, roads)
-            found = desk.search(wanted, metres)
+            found = desk.search(wanted, metres, view_reputations(desk, by, name))
             rows = found_rows(desk, found)
         if as_json:
             options.print_json({"listings": rows})

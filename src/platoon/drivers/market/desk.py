@@ -154,15 +154,23 @@ class Desk:
         entries = self.state.listings.items()
         return [n for n, entry in entries if entry.state is ListingState.OPEN and entry.readable]
 
-    def search(self, wanted: Wanted, metres: Mapping[int, float]) -> tuple[Found, ...]:
-        """What is for sale and fits; ``metres``: by listing, how far it is to where it was trained."""
+    def search(
+        self, wanted: Wanted, metres: Mapping[int, float], reputations: Mapping[int, int] | None = None
+    ) -> tuple[Found, ...]:
+        """What is for sale and fits.
+
+        Args:
+            wanted: what the buyer asks for.
+            metres: by listing, how far it is to where it was trained.
+            reputations: of sellers by handle, as the buyer sees them; None: market-wide.
+        """
         entries = [self.state.listings[number] for number in self.list_open()]
-        reputations = self.reputations_of_all()
+        known = self.reputations_of_all() if reputations is None else reputations
         offers = [
             Offer(
                 number=entry.number,
                 listing=entry.listing,
-                reputation=reputations[entry.seller],
+                reputation=known[entry.seller],
                 metres=metres.get(entry.number),
             )
             for entry in entries
