@@ -275,7 +275,7 @@ class Opinions:
         voices = self._weigh(period)
         return [Ppm(self._hear(seller, voices, period)) for seller in sellers]
 
-    # ---- helpers ------------------------------------------------------------------------------------------------
+    # ---- parts --------------------------------------------------------------------------------------------------
 
     def _find_period(self, at: Instant) -> int:
         _require(at >= self.latest, "time runs backwards")
