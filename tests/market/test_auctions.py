@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from platoon.errors import UserError
 from platoon.market.auction import registry
+from platoon.market.auction.batched import spread_additive_batch
 from platoon.market.auction.dla import (
     DeepAuction,
     DlaSettings,
@@ -23,7 +24,7 @@ from platoon.market.auction.dla import (
     find_preset,
     train_dla,
 )
-from platoon.market.auction.evaluation import Sales, sum_bundles
+from platoon.market.auction.evaluation import Sales
 from platoon.market.auction.executor import execute, spread_additive
 from platoon.market.auction.markets import find_market, sample_profiles
 from platoon.market.auction.menu import Menu, choose, optimise_counts, sell_without_prior
@@ -175,7 +176,7 @@ def test_ironed_values_never_fall():
 @settings(max_examples=100, deadline=None)
 def test_choosing_from_a_menu_is_best_whatever_it_asks(prices, values, lie):
     menu = Menu(prices=(0, *prices))
-    worth = sum_bundles(np.array(values))
+    worth = spread_additive_batch(np.array(values))
 
     def utility(told):
         sales = choose(menu, np.array([[told]]))

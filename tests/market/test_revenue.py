@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.errors import UserError
-from platoon.market.auction.batched import execute_batch
+from platoon.market.auction.batched import execute_batch, spread_additive_batch
 from platoon.market.auction.boosts import export_tables
 from platoon.market.auction.count_training import CountTraining, train_counts
 from platoon.market.auction.counts import CountBoosts, compute_count_revenues, expand
-from platoon.market.auction.evaluation import estimate_revenue, maximise, mean_reputations, sum_bundles
+from platoon.market.auction.evaluation import estimate_revenue, maximise, mean_reputations
 from platoon.market.auction.executor import execute, spread_additive
 from platoon.market.auction.markets import MARKETS, Market, find_market, sample_profiles
 from platoon.market.auction.myerson import expect_uniform_revenue
@@ -63,7 +63,7 @@ def test_one_table_for_all_profiles_is_the_batch_executors():
 def test_second_price_is_the_maximiser_with_reserves_and_nothing_else(buyers, models, seed, reserve):
     values = stream(seed, "profiles").integers(0, 5, (20, buyers, models))
     sales = second_price(values, reserve)
-    table = np.zeros(1 << models, dtype=np.int64), sum_bundles(np.full(models, reserve))
+    table = np.zeros(1 << models, dtype=np.int64), spread_additive_batch(np.full(models, reserve))
     same = maximise(values, *table)
     assert np.array_equal(sales.bundles, same.bundles)
     assert np.array_equal(sales.payments, same.payments)
@@ -134,9 +134,9 @@ def test_learned_boosts_earn_more_than_myerson():
         reserves = reputations // 2 if MARKETS[name].scaled else np.full_like(reputations, HALF)
         zero = np.zeros((1, 1 << models), dtype=np.int64).repeat(len(values), axis=0)
         learned = maximise(values, *export_tables(load_network(network), reputations))
-        gain = learned.payments.sum(axis=1) - maximise(values, zero, sum_bundles(reserves)).payments.sum(
-            axis=1
-        )
+        gain = learned.payments.sum(axis=1) - maximise(
+            values, zero, spread_additive_batch(reserves)
+        ).payments.sum(axis=1)
         assert gain.mean() > 4 * gain.std() / len(gain) ** 0.5
 
 

@@ -8,6 +8,7 @@ round is.
 
 from dataclasses import dataclass
 
+from platoon.market.auction.tables import MOST_LOTS
 from platoon.nouns import Digest, Instant, Tokens
 from platoon.protocol.trade_effects import (
     Adapt,
@@ -72,9 +73,6 @@ class TradeReport:
         """Paid in for all sales."""
         return Tokens(sum(outcome.sale.price for outcome in self.outcomes))
 
-
-MOST_LOTS = 8
-"""Listings of one auction (``Auctions.vy``)."""
 
 _Refusals = list[tuple[str, str]]
 

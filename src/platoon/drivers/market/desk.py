@@ -16,7 +16,7 @@ from platoon.ledger.engine import Receipt
 from platoon.ledger.market_chain import MarketChain, SignedCall, list_joining_calls
 from platoon.ledger.market_state import Auction, Entry, ListingState, MarketState, Trade, TradeState
 from platoon.market.auction.boosts import BoostNetwork, compute_network_digest, to_record
-from platoon.market.auction.tables import BoostTable
+from platoon.market.auction.tables import MOST_LOTS, BoostTable
 from platoon.market.search import Found, Offer, Wanted, search
 from platoon.nouns import Digest, Duration, Instant, Tokens
 from platoon.records.deliveries import KEY_BYTES, open_delivery, pack_delivery
@@ -27,8 +27,6 @@ from platoon.records.signing import Account
 from platoon.records.transactions import Call
 
 MODEL = ".safetensors"
-MOST_LOTS = 8
-"""Listings of one auction or menu."""
 MOST_ASKED = 32
 """Sellers whose reputations the contract gives at once."""
 

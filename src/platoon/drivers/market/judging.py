@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from platoon.drivers import datasets
-from platoon.drivers.foreign_models import ModelShape, flatten, read_foreign_model, read_header
+from platoon.drivers.foreign_models import flatten, read_foreign_model, read_header
 from platoon.drivers.market.checks import digest_tensors, require_listed
 from platoon.drivers.market.desk import Desk
 from platoon.drivers.run_directory import RunDirectory
@@ -195,8 +195,3 @@ def describe_run(
         place=place,
         domain=sketch_domain(np.asarray(data.train_images[:2000])),
     )
-
-
-def describe_shape(content: bytes) -> ModelShape:
-    """Names, types and shapes of a file's tensors; raises ``UserError`` for one that is refused."""
-    return read_header(content)

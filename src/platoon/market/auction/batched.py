@@ -21,10 +21,14 @@ _CHUNK_WORDS = 2**18
 
 
 def spread_additive_batch(values: Int64s) -> Int64s:
-    """(P, n, 2^m) bids for all bundles of buyers who value models one by one, (P, n, m)."""
-    bids = np.zeros((*values.shape[:2], 1), dtype=np.int64)
-    for j in range(values.shape[2]):
-        bids = np.concatenate([bids, bids + values[:, :, j : j + 1]], axis=2)
+    """(..., 2^m) bids for all bundles of buyers who value models one by one, (..., m).
+
+    >>> spread_additive_batch(np.array([1, 10])).tolist()
+    [0, 1, 10, 11]
+    """
+    bids = np.zeros((*values.shape[:-1], 1), dtype=np.int64)
+    for j in range(values.shape[-1]):
+        bids = np.concatenate([bids, bids + values[..., j : j + 1]], axis=-1)
     return bids
 
 

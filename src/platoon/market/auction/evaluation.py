@@ -32,17 +32,6 @@ class Revenue:
     profiles: int
 
 
-def sum_bundles(values: Ints) -> Ints:
-    """(..., 2^m) value of every bundle from values (..., m) of single models that add up.
-
-    >>> sum_bundles(np.array([1, 10])).tolist()
-    [0, 1, 10, 11]
-    """
-    models = values.shape[-1]
-    inside = (np.arange(1 << models)[:, None] >> np.arange(models)) & 1
-    return np.asarray(values @ inside.T)
-
-
 def maximise(values: Ints, bundle: Ints, unsold: Ints) -> Sales:
     """Run the affine maximiser on values (P, n, m) with boosts (2^m,), or (P, 2^m) of each profile's own.
 

@@ -4,7 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from platoon.market.auction.evaluation import Sales, sum_bundles
+from platoon.market.auction.batched import spread_additive_batch
+from platoon.market.auction.evaluation import Sales
 from platoon.market.auction.registry import AuctionRule
 from platoon.nouns import MILLION, Ints
 from platoon.rng import stream
@@ -66,7 +67,7 @@ def _run(rule: AuctionRule, bids: Ints, reputations: Ints) -> Sales:
 
 def _utilities(values: Ints, sales: Sales) -> Ints:
     """(n,) what each buyer's bundle is worth to it beyond its payment."""
-    worth = sum_bundles(values)[np.arange(len(values)), sales.bundles[0]]
+    worth = spread_additive_batch(values)[np.arange(len(values)), sales.bundles[0]]
     return np.asarray(worth - sales.payments[0])
 
 

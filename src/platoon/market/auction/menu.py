@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from platoon.errors import UserError
-from platoon.market.auction.evaluation import Sales, sum_bundles
+from platoon.market.auction.batched import spread_additive_batch
+from platoon.market.auction.evaluation import Sales
 from platoon.market.auction.markets import Market, sample_profiles
 from platoon.market.auction.tables import MOST_MODELS
 from platoon.nouns import Ints
@@ -67,7 +68,7 @@ def choose(menu: Menu, values: Ints) -> Sales:
     if values.shape[2] != menu.models:
         raise UserError(f"values of {values.shape[2]} models for a menu of {menu.models}")
     prices = np.array(menu.prices)
-    bundles = (sum_bundles(values) - prices).argmax(axis=2)
+    bundles = (spread_additive_batch(values) - prices).argmax(axis=2)
     return Sales(bundles=bundles, payments=prices[bundles])
 
 

@@ -17,10 +17,10 @@ import numpy as np
 
 from platoon.errors import UserError
 from platoon.market.auction.boosts import export_table
-from platoon.market.auction.evaluation import Sales, sum_bundles
+from platoon.market.auction.evaluation import Sales
 from platoon.market.auction.executor import execute, spread_additive
 from platoon.market.auction.menu import choose, sell_without_prior
-from platoon.market.auction.tables import BoostTable
+from platoon.market.auction.tables import BoostTable, reserve_table
 from platoon.market.auction.trained import find_menu, load_network
 from platoon.nouns import MILLION, Ints
 from platoon.scenario import did_you_mean
@@ -61,11 +61,7 @@ def make_reserves(reserve: int) -> TableRule:
     (0, 5, 5, 10)
     """
 
-    def table(reputations: Ints) -> BoostTable:
-        unsold = sum_bundles(np.full(len(reputations), reserve))
-        return BoostTable(bundle=(0,) * len(unsold), unsold=tuple(unsold.tolist()))
-
-    return table
+    return lambda reputations: reserve_table(len(reputations), reserve)
 
 
 def _learned(name: str) -> AuctionRule:

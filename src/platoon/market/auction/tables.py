@@ -18,6 +18,8 @@ from platoon.records.encoding import encode_word, keccak
 
 MOST_MODELS: Final = 10
 """Of one auction: the work grows with 3 to the number of models. The contract takes fewer (``Auctions.vy``)."""
+MOST_LOTS: Final = 8
+"""Listings of one auction or menu on a chain (``Auctions.vy``, ``Menus.vy``)."""
 MOST_BOOST: Final = 2**62
 """Bound on the size of a boost, so that sums stay within every reader's integers."""
 
@@ -55,16 +57,6 @@ class BoostTable:
     def compute_digest(self) -> Digest:
         """What the contract keeps of the table: keccak-256 over all boosts as 32-byte words, bundles first."""
         return keccak(b"".join([encode_word(boost) for boost in (*self.bundle, *self.unsold)]))
-
-    def find_floor(self, bundle: int) -> int:
-        """The least that a buyer of ``bundle`` can pay, whatever anybody bids: what leaving it unsold is worth."""
-        return max(
-            0,
-            min(
-                self.unsold[rest | bundle] - self.unsold[rest] - self.bundle[bundle]
-                for rest in subsets(len(self.bundle) - 1 & ~bundle)
-            ),
-        )
 
 
 def raise_to_asks(table: BoostTable, asks: Sequence[int]) -> BoostTable:
