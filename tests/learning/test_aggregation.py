@@ -12,6 +12,7 @@ from platoon.learning.aggregation import (
     LIMIT,
     WEIGHT_TOTAL,
     ServerStep,
+    advance,
     dequantise,
     merge,
     quantise,
@@ -121,7 +122,7 @@ def test_server_momentum_is_the_heavy_ball_in_integers():
     plain, velocity = np.zeros(50), np.zeros(50)
     for _ in range(20):
         update = quantise(rng.normal(0.0, 0.1, (1, 50)).astype(np.float32))
-        after = merge(model, update, mean, former=former, server=server)
+        after = advance(model, update, mean, former=former, server=server).model
         former, model = model, after
         velocity = 0.75 * velocity + update[0] / 2**24
         plain += 0.5 * velocity
@@ -133,20 +134,20 @@ def test_no_momentum_and_rate_one_change_nothing():
     model, former, updates = (rng.integers(-(2**28), 2**28, (k, 40), dtype=np.int32) for k in (1, 1, 3))
     weights = np.array([WEIGHT_TOTAL - 2, 1, 1])
     plain = merge(model[0], updates, weights)
-    same = merge(model[0], updates, weights, former=former[0], server=ServerStep.of(1.0, 0.0))
-    assert np.array_equal(plain, same)
+    same = advance(model[0], updates, weights, former=former[0], server=ServerStep.of(1.0, 0.0))
+    assert np.array_equal(plain, same.model)
 
 
 def test_momentum_keeps_the_model_within_its_bounds():
     model = np.full(3, LIMIT - 5, dtype=np.int32)
-    far = merge(
+    far = advance(
         model,
         np.full((1, 3), LIMIT, dtype=np.int32),
         np.array([WEIGHT_TOTAL]),
         former=-model,
         server=ServerStep.of(10.0, 0.9),
     )
-    assert far.tolist() == [LIMIT] * 3
+    assert far.model.tolist() == [LIMIT] * 3
 
 
 @given(st.integers(1, 10**6), st.floats(0.0, 0.95))
@@ -156,6 +157,6 @@ def test_momentum_dies_out_alike_in_both_directions(push, momentum):
     model, former = np.array([push, -push], dtype=np.int32), np.zeros(2, dtype=np.int32)
     nothing = np.zeros((1, 2), dtype=np.int32)
     for _ in range(600):
-        model, former = merge(model, nothing, mean, former=former, server=server), model
+        model, former = advance(model, nothing, mean, former=former, server=server).model, model
         assert model[0] == -model[1]
     assert np.array_equal(model, former)

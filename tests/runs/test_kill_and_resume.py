@@ -32,11 +32,15 @@ def play_until_killed(arguments: list[str], after_lines: int, delay_s: float) ->
     return process.wait()
 
 
-@pytest.mark.parametrize("attempt", range(2))
+@pytest.mark.parametrize("attempt", range(3))
 def test_kill_and_resume(scenario_file: Path, tmp_path: Path, attempt: int) -> None:
     # the second time vehicles change pseudonyms, and the server has momentum: a resumed run finds the keys again,
-    # and the model before the last
-    more = f"pseudonym_rounds = {2 * attempt}\n[aggregation]\nserver_momentum = {0.5 * attempt}\n"
+    # and the model before the last; the third time it finds what an adaptive optimiser remembers
+    optimiser = ("momentum", "momentum", "yogi")[attempt]
+    more = (
+        f'pseudonym_rounds = {2 * attempt}\n[aggregation]\nserver_optimiser = "{optimiser}"\n'
+        f"server_momentum = {(0.0, 0.5, 0.9)[attempt]}\nserver_rate = {(1.0, 1.0, 0.01)[attempt]}\n"
+    )
     scenario_file.write_text(scenario_file.read_text() + more)
     scenario = Scenario.load(scenario_file)
     undisturbed = run(scenario, tmp_path / "undisturbed")

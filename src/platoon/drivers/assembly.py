@@ -8,6 +8,7 @@ import numpy as np
 
 from platoon.incentive.rewards import compute_round_price
 from platoon.learning.scores import resolve_score
+from platoon.learning.server_step import ServerStep
 from platoon.ledger.task_chain import Participants, Stake, TaskChain
 from platoon.ledger.task_rules import compute_rules, write_description
 from platoon.nouns import MILLION, Bools, EdgeServerId, Instant, Ints, Tokens, VehicleId, seconds, to_ppm
@@ -69,6 +70,18 @@ def contract_rules(scenario: Scenario, method: Method) -> Rules:
     if threshold is None:
         threshold = resolve_score(scenario.trust.score).threshold
     return compute_rules(scenario, judged=method.judged, weights=method.weights, threshold=threshold)
+
+
+def server_step(scenario: Scenario) -> ServerStep:
+    """How a scenario's edge servers take the merged step."""
+    config = scenario.aggregation
+    return ServerStep.of(
+        config.server_rate,
+        config.server_momentum,
+        config.server_optimiser,
+        config.server_memory,
+        config.server_adaptivity,
+    )
 
 
 def committee_rules(scenario: Scenario, method: Method) -> CommitteeRules:

@@ -25,6 +25,7 @@ from platoon.drivers.assembly import (
     purse_of,
     sample_counts,
     selector_name,
+    server_step,
     simulated_accounts,
     stake_of,
     task_rules,
@@ -57,10 +58,10 @@ from platoon.drivers.summary import Played, summarise
 from platoon.drivers.verify import verify_run
 from platoon.drivers.workers import TrainingPool
 from platoon.errors import UserError, VerificationError
-from platoon.learning.aggregation import ServerStep
 from platoon.learning.aggregators import resolve_aggregator
 from platoon.learning.attacks.rules import check_attacks
 from platoon.learning.scores import STUDY_SCORES, resolve_score
+from platoon.learning.server_step import Moments
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.history import show_task
 from platoon.ledger.task_chain import Connect, TaskChain
@@ -241,6 +242,7 @@ class _Session:
         self._store = ModelStore(directory.models, remember=4 * scenario.round.participants)
         self._accounts = simulated_accounts(scenario)
         self._chain: TaskChain | None = None
+        self._moments: Moments | None = None
         self._before = {"wall": 0.0}
 
     @property
@@ -329,14 +331,15 @@ class _Session:
                 raise UserError(f"{self._directory.path}/scenario.toml: was changed since the run began")
             follow_pseudonyms(account_seed(self._scenario), self._accounts, self._chain)
             folder = self._directory.checkpoint(self._chain.checkpoint or "")
-            state, self._before = load_checkpoint(folder, self._machinery.world, self._machinery.twin)
+            world, twin = self._machinery.world, self._machinery.twin
+            state, self._moments, self._before = load_checkpoint(folder, world, twin)
         return state
 
     def play(self, state: TaskState) -> dict[str, Any]:
         """Play to the end and write the tables and the summary."""
         rules = task_rules(self._scenario, self._method, self.chain)
         actors = peers.everybody(rules, self.chain.calls)
-        carrier = SimulatedCarrier(self._parts(), state.now, state.former)
+        carrier = SimulatedCarrier(self._parts(), state.now, state.former, self._moments)
         reason, final = EventLoop(carrier, actors, state.now).run(play_task(rules, state))
         summary = self._finish(reason, final)
         self._progress.ended(self._scenario.method, reason)
@@ -357,15 +360,15 @@ class _Session:
             bits=32 * len(pool.initial_model),
             score=self._scenario.trust.score,
             aggregate=resolve_aggregator(self._scenario.aggregation, self._scenario.round.participants),
-            server=ServerStep.of(
-                self._scenario.aggregation.server_rate, self._scenario.aggregation.server_momentum
-            ),
+            server=server_step(self._scenario),
             waits_for_chain=self._method.judged,
             commit=self._commit_round,
             meter=self._meter,
         )
 
-    def _commit_round(self, state: TaskState, record: RoundRecord, truth: Truth, times: Times) -> None:
+    def _commit_round(
+        self, state: TaskState, record: RoundRecord, truth: Truth, times: Times, moments: Moments | None
+    ) -> None:
         with self._meter.measure("other"):
             name = checkpoint_name(record.cohort.round)
             row = round_row(record, truth, times, self.chain.head)
@@ -377,15 +380,16 @@ class _Session:
             self._directory.write_part("forecasts", name, forecast_rows(record))
             practice = practice_rows(self._machinery.twin.take_marked())
             self._directory.write_part("practice", name, practice)
-        self._commit(state)
+        self._commit(state, moments)
         self._progress.played(self._scenario.method, {key: values[0] for key, values in row.items()})
 
-    def _commit(self, state: TaskState) -> None:
+    def _commit(self, state: TaskState, moments: Moments | None = None) -> None:
         """Write the checkpoint, then make the ledger durable with its name: the commit point of the run."""
         name = checkpoint_name(state.round - 1)
         with self._meter.measure("other"):
             folder = self._directory.begin_checkpoint(name)
-            save_checkpoint(folder, state, self._machinery.world, self._machinery.twin, self._spent())
+            world, twin = self._machinery.world, self._machinery.twin
+            save_checkpoint(folder, state, moments, world, twin, self._spent())
         with self._meter.measure("ledger"):
             self.chain.commit(name)
         with self._meter.measure("other"):

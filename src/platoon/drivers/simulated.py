@@ -26,8 +26,9 @@ from platoon.drivers.meter import Meter
 from platoon.drivers.rows import Effort, Times, Truth
 from platoon.drivers.store import ModelStore
 from platoon.drivers.workers import TrainingPool
-from platoon.learning.aggregation import Aggregator, ServerStep, merge
+from platoon.learning.aggregation import Aggregator, advance
 from platoon.learning.scores import ORACLE
+from platoon.learning.server_step import Moments, ServerStep
 from platoon.learning.similarity import compute_cosines
 from platoon.ledger.task_chain import TaskChain
 from platoon.nouns import (
@@ -107,8 +108,8 @@ class Parts:
     server: ServerStep
     """How edge servers take the merged step."""
     waits_for_chain: bool
-    commit: Callable[[Any, Any, Truth, Times], None]
-    """Makes a round durable: state, record, truth, times."""
+    commit: Callable[[Any, Any, Truth, Times, Moments | None], None]
+    """Makes a round durable: state, record, truth, times, what the server's optimiser remembers."""
     meter: Meter = field(default_factory=Meter)
     stocks: Mapping[VehicleId, Stock] = field(default_factory=dict)
     """What each vehicle answers a task's request with."""
@@ -117,23 +118,27 @@ class Parts:
 class SimulatedCarrier:
     """Carries out effects in the simulated world."""
 
-    def __init__(self, parts: Parts, now: Instant, former: Digest | None = None) -> None:
-        """``former``: the global model of the round before the one to come; None before the first."""
+    def __init__(
+        self, parts: Parts, now: Instant, former: Digest | None = None, moments: Moments | None = None
+    ) -> None:
+        """``former``: the global model of the round before the one to come; None before the first.
+        ``moments``: what the server's optimiser remembers; None before the first merge, or where it has none."""
         self._parts = parts
         self._former = former
+        self._moments = moments
         self._faulty = FaultyServers(parts.scenario)
         self._attackers = Attackers(parts.scenario, parts.pool, parts.samples)
         # On whole seconds, wherever a run is taken up again: a resumed twin sees what an undisturbed one saw.
         self._measure_at = Instant((now // MEASURE_EVERY + 1) * MEASURE_EVERY)
         self._uploads: dict[VehicleId, Message] = {}
         self._local = LocalTraffic(parts.world, _edge_servers(parts.accounts))
-        self._merged: dict[tuple[Any, ...], Digest] = {}
         self._compared: dict[tuple[Digest, ...], Floats] = {}
         self._begin_round()
 
     def _begin_round(self) -> None:
         self._efforts: dict[VehicleId, Effort] = {}
         self._poisoned: set[VehicleId] = set()
+        self._merged: dict[tuple[Any, ...], tuple[Digest, Moments | None]] = {}
         self._chain_time = 0
         self._aggregation_time = 0
         self._distributed = False
@@ -274,7 +279,10 @@ class SimulatedCarrier:
             efforts=self._efforts,
             links=self._local.use,
         )
-        self._parts.commit(effect.state, effect.record, truth, times)
+        for model, moments in self._merged.values():
+            if model == effect.state.model:  # what was voted; nothing, where nothing was merged
+                self._moments = moments
+        self._parts.commit(effect.state, effect.record, truth, times, self._moments)
         self._former = effect.state.former
         self._begin_round()
 
@@ -349,18 +357,19 @@ class SimulatedCarrier:
                 updates = np.stack([store.get(digest) for digest in effect.updates])
                 weights = np.array(effect.weights, dtype=np.int64)
                 former = None if self._former is None else store.get(self._former)
-                merged = merge(
+                merged = advance(
                     store.get(effect.model),
                     updates,
                     weights,
                     self._parts.aggregate,
-                    former,
-                    self._parts.server,
+                    server=self._parts.server,
+                    former=former,
+                    moments=self._moments,
                 )
-                self._merged = {key: store.put(merged)}
+                self._merged[key] = (store.put(merged.model), merged.moments)
         cost = seconds(self._parts.scenario.round.aggregation_s)
         self._aggregation_time = cost
-        model = self._merged[key]
+        model, _ = self._merged[key]
         if self._faulty.spoils(effect.edge_server):
             model = self._faulty.spoil(effect.edge_server, effect.round, model)
         return Done(actor=asked.actor, answer=model, at=Instant(now + cost))

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from platoon.drivers.assembly import contract_rules, participants, simulated_accounts
+from platoon.drivers.assembly import contract_rules, participants, server_step, simulated_accounts
 from platoon.drivers.rows import edge_server_rows
 from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.store import SUFFIX, ModelStore, digest_of
 from platoon.errors import UserError, VerificationError
-from platoon.learning.aggregation import Aggregator, ServerStep, merge
+from platoon.learning.aggregation import Aggregator, advance
 from platoon.learning.aggregators import resolve_aggregator
+from platoon.learning.server_step import Moments, ServerStep
 from platoon.ledger.audit import AuditedLocalBlock, AuditedRound, AuditedUpdate, audit
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.engine import EmbeddedLedger
@@ -45,8 +46,7 @@ def verify_run(path: Path) -> dict[str, Any]:
     store = ModelStore(directory.models)
     tables = _Tables(directory) if directory.summary is not None else None
     aggregate = resolve_aggregator(scenario.aggregation, scenario.round.participants)
-    server = ServerStep.of(scenario.aggregation.server_rate, scenario.aggregation.server_momentum)
-    verifier = _Verifier(store, tables, aggregate, server)
+    verifier = _Verifier(store, tables, aggregate, server_step(scenario))
     for audited in audit(directory.ledger):
         verifier.take(audited)
     last = verifier.last
@@ -114,6 +114,7 @@ class _Verifier:
         self._aggregate = aggregate
         self._server = server
         self._former: Digest | None = None
+        self._moments: Moments | None = None
         self._tables = tables
         self._known = _Digests()
         self.last: AuditedRound | None = None
@@ -164,8 +165,17 @@ class _Verifier:
         weights = np.array([update.weight for update in merged], dtype=np.int64)
         before = self._store.get(audited.model_before)
         former = None if self._former is None else self._store.get(self._former)
-        merged_model = merge(before, updates, weights, self._aggregate, former, self._server)
-        expected = self._store.digest(merged_model)
+        merge = advance(
+            before,
+            updates,
+            weights,
+            self._aggregate,
+            server=self._server,
+            former=former,
+            moments=self._moments,
+        )
+        self._moments = merge.moments
+        expected = self._store.digest(merge.model)
         if expected != audited.model:
             raise VerificationError(
                 f"round {audited.round}: the recorded updates make model {expected.hex()}, "

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from platoon.learning.server_step import Moments, ServerStep
 from platoon.nouns import FixedPoint, Ints, Weights
 from platoon.records.rules import WEIGHT_TOTAL
 
@@ -65,53 +66,49 @@ def weighted_mean(updates: FixedPoint, weights: Ints) -> FixedPoint:
     return (total >> WEIGHT_BITS).astype(np.int32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerStep:
-    """How edge servers take a merged step, FedAvgM (Hsu et al. 2019): w' = w + rate step + momentum (w - former).
-
-    Its memory is the model of the round before, which is on the ledger: every edge server has it, and so has a run
-    that resumes and whoever verifies. A round that merged nothing ends the momentum.
-    """
-
-    rate: int = WEIGHT_TOTAL
-    """In units of 2^-20."""
-    momentum: int = 0
-    """In units of 2^-20."""
-
-    @classmethod
-    def of(cls, rate: float, momentum: float) -> "ServerStep":
-        """From a scenario's numbers, rounded to nearest."""
-        return cls(rate=round(rate * WEIGHT_TOTAL), momentum=round(momentum * WEIGHT_TOTAL))
-
-    def take(self, step: FixedPoint, model: FixedPoint, former: FixedPoint) -> Ints:
-        """What is added to the model (D,): the step's part rounded towards minus infinity, the momentum's towards
-        zero, so that it dies out alike in both directions."""
-        if self.rate == WEIGHT_TOTAL and self.momentum == 0:
-            return step.astype(np.int64)
-        last = model.astype(np.int64) - former
-        kept = np.sign(last) * (self.momentum * np.abs(last) >> WEIGHT_BITS)
-        taken: Ints = (self.rate * step.astype(np.int64) >> WEIGHT_BITS) + kept
-        return taken
-
-
-def merge(  # noqa: PLR0917
-    model: FixedPoint,
-    updates: FixedPoint,
-    weights: Ints,
-    aggregate: Aggregator = weighted_mean,
-    former: FixedPoint | None = None,
-    server: ServerStep | None = None,
+def merge(
+    model: FixedPoint, updates: FixedPoint, weights: Ints, aggregate: Aggregator = weighted_mean
 ) -> FixedPoint:
-    """The next model (D,): the aggregate of the updates (K, D) added to ``model`` (D,), clipped to +-64.
-
-    ``former`` (D,) is the model of the round before, None in the first; ``server`` says how the step is taken.
+    """The aggregate of the updates (K, D) added to ``model`` (D,), clipped to +-64.
 
     Raises:
         ValueError: as the aggregator; or the model's length differs from the updates'.
     """
-    step = aggregate(updates, weights)
+    return advance(model, updates, weights, aggregate).model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Merged:
+    """What a round's merge leaves."""
+
+    model: FixedPoint
+    """(D,)"""
+    moments: Moments | None
+    """What an adaptive server optimiser remembers from now on; None of the others."""
+
+
+def advance(
+    model: FixedPoint,
+    updates: FixedPoint,
+    weights: Ints,
+    aggregate: Aggregator = weighted_mean,
+    *,
+    server: ServerStep | None = None,
+    former: FixedPoint | None = None,
+    moments: Moments | None = None,
+) -> Merged:
+    """As ``merge``, the step taken as ``server`` says.
+
+    ``former`` (D,) is the model of the round before, None in the first; ``moments`` is what the last round that
+    merged something left, None before it.
+
+    Raises:
+        ValueError: as ``merge``.
+    """
+    step, server = aggregate(updates, weights), server or ServerStep()
     if step.shape != model.shape:
         raise ValueError(f"a model {model.shape} cannot take a step {step.shape}")
-    taken = (server or ServerStep()).take(step, model, model if former is None else former)
+    moments = server.remember(step, moments)
+    taken = server.take(step, model, model if former is None else former, moments)
     merged: FixedPoint = np.clip(model.astype(np.int64) + taken, -LIMIT, LIMIT).astype(np.int32)
-    return merged
+    return Merged(model=merged, moments=moments)

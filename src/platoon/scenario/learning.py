@@ -158,17 +158,34 @@ class Aggregation(Section):
     tau: Positive | None = Field(
         None, description="radius of centred_clipping, parameter units; None: the median distance, every time"
     )
+    server_optimiser: Literal["momentum", "adam", "yogi", "adagrad"] = Field(
+        "momentum",
+        description="how the merged step is taken: as it is, with momentum if any (FedAvgM), or by FedAdam, "
+        "FedYogi or FedAdagrad (Reddi 2021)",
+    )
     server_rate: float = Field(
         1.0,
         gt=0,
         le=10,
-        description="factor of the merged step (Reddi 2021: server learning rate); 1: as in eq. 3",
+        description="factor of the merged step (Reddi 2021: server learning rate); 1: as in eq. 3; an adaptive "
+        "optimiser wants far less",
     )
     server_momentum: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of the model's last step that goes on (Hsu 2019: FedAvgM); 0: none",
+        description="share of the model's last step that goes on (Hsu 2019: FedAvgM); 0: none; beta_1 of an "
+        "adaptive optimiser (Reddi 2021: 0.9, FedAdagrad 0)",
+    )
+    server_memory: float = Field(
+        0.99, ge=0, le=1, description="beta_2 of adam and yogi: memory of squared steps (Reddi 2021: 0.99)"
+    )
+    server_adaptivity: float = Field(
+        0.001,
+        ge=1e-6,
+        le=1,
+        description="tau of an adaptive optimiser, beside the root of squared steps, parameter units (Reddi 2021: "
+        "0.001)",
     )
     iterations: int = Field(
         16, ge=1, le=1000, description="of geometric_median and centred_clipping (ByzFL: 3 and 1)"
