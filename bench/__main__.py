@@ -16,6 +16,7 @@ NAMES = (
     "score_weights",
     "market",
     "trust",
+    "convergence",
     "reputation",
     "judging",
     "opinions",

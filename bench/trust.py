@@ -59,33 +59,33 @@ def main() -> None:
     (OUT / "trust.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def play(grids: Sequence[Grid]) -> dict[str, Any]:
+def play(grids: Sequence[Grid], kept_in: Path = CELLS, runs: Path = RUNS) -> dict[str, Any]:
     """The results of all cells by digest; those that are kept are not played again. What an interrupted call, or
-    one with a cell that failed, has played waits in ``RUNS``; it is kept cell by cell."""
-    kept: dict[str, Any] = json.loads(CELLS.read_text(encoding="utf-8")) if CELLS.is_file() else {}
+    one with a cell that failed, has played waits in ``runs``; it is kept cell by cell."""
+    kept: dict[str, Any] = json.loads(kept_in.read_text(encoding="utf-8")) if kept_in.is_file() else {}
     results: dict[str, Any] = {}
     failures: list[str] = []
     for grid in grids:
-        cells = RUNS / grid.name / "cells"
+        cells = runs / grid.name / "cells"
         cells.mkdir(parents=True, exist_ok=True)
         known = kept | results
         for cell in grid.cells:
             if cell.digest in known:
                 write_atomically(cells / f"{cell.digest}.json", json.dumps(known[cell.digest]))
-        played = play_grid(grid, RUNS / grid.name, at_once=os.cpu_count() or 1, told=tell)
+        played = play_grid(grid, runs / grid.name, at_once=os.cpu_count() or 1, told=tell)
         failures += find_failures(grid, played)
         results |= {digest: compact(found) for digest, found in played.items() if "error" not in found}
-        keep_cells(kept | results)
+        keep_cells(kept | results, kept_in)
     if failures:
         sys.exit("\n".join(failures))
-    keep_cells(results)  # cells of no grid any more are dropped
+    keep_cells(results, kept_in)  # cells of no grid any more are dropped
     return results
 
 
-def keep_cells(results: dict[str, Any]) -> None:
+def keep_cells(results: dict[str, Any], kept_in: Path) -> None:
     """A line a cell, in the order of digests."""
     lines = [f'"{digest}": {json.dumps(results[digest])}' for digest in sorted(results)]
-    write_atomically(CELLS, "{\n" + ",\n".join(lines) + "\n}\n")
+    write_atomically(kept_in, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def tell(done: int, total: int, last: str) -> None:
@@ -187,12 +187,10 @@ def times_to_shares(references: Sequence[float], found: Sequence[dict[str, Any]]
     return told
 
 
-def train_references(grids: Iterable[Grid]) -> dict[str, float]:
+def train_references(grids: Iterable[Grid], kept_in: Path = CENTRALISED) -> dict[str, float]:
     """The best accuracy of centralised training on the data of every cell that nobody attacks, or that the oracle
-    judges, by ``name_reference``; what ``CENTRALISED`` has is not trained again."""
-    kept: dict[str, float] = (
-        json.loads(CENTRALISED.read_text(encoding="utf-8")) if CENTRALISED.is_file() else {}
-    )
+    judges, by ``name_reference``; what is kept is not trained again."""
+    kept: dict[str, float] = json.loads(kept_in.read_text(encoding="utf-8")) if kept_in.is_file() else {}
     wanted = {
         name_reference(cell.scenario): cell.scenario
         for grid in grids
@@ -204,8 +202,8 @@ def train_references(grids: Iterable[Grid]) -> dict[str, float]:
         print(f"centralised: {name}", file=sys.stderr, flush=True)
         references[name] = kept[name] if name in kept else max(train_centrally(scenario))
         text = json.dumps(kept | references, indent=1, sort_keys=True) + "\n"
-        write_atomically(CENTRALISED, text)
-    write_atomically(CENTRALISED, json.dumps(references, indent=1, sort_keys=True) + "\n")
+        write_atomically(kept_in, text)
+    write_atomically(kept_in, json.dumps(references, indent=1, sort_keys=True) + "\n")
     return references
 
 

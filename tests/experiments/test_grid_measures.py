@@ -6,7 +6,7 @@ import pytest
 
 from platoon.drivers.run_directory import RunDirectory
 from platoon.drivers.tables import SCHEMAS
-from platoon.experiments.grid.measures import measure_run
+from platoon.experiments.grid.measures import PARTS, divide_rounds, measure_run
 from platoon.scenario import Scenario
 
 HONEST = {0: True, 1: True, 2: False, 3: False}
@@ -37,6 +37,7 @@ def write_run(path: Path, rows=ROWS, left=(0.8, 0.5, 0.2, 0.45)) -> RunDirectory
         spans = {
             "started_s": [10.0 + 5 * k for k in range(rounds)],
             "ended_s": [15.0 + 5 * k for k in range(rounds)],
+            **{f"{part}_s": [1.0] * rounds for part in PARTS},
         }
         write(directory, "rounds", {"round": list(range(1, rounds + 1)), **spans}, rounds)
         judged = [sum(row[1] == v and row[2] is not None for row in rows) for v in HONEST]
@@ -125,3 +126,23 @@ def test_a_run_without_rounds_has_no_measures(tmp_path: Path) -> None:
     )
     assert {found[key] for key in unknown} == {None}
     assert found["rounds_to_separation"] is None
+
+
+def test_a_rounds_seconds_are_divided_by_who_arrived_last() -> None:
+    rows = {"round": [1, 2], "distribution_s": [1.0, 1.0], "training_s": [3.0, 20.0], "sealing_s": [0.0, 0.0]}
+    rows |= {"chain_s": [1.5, 1.5], "aggregation_s": [0.6, 0.0]}
+    updates = {
+        "round": [1, 1, 1, 2],
+        "actual_s": [2.0, 4.0, None, None],
+        "compute_s": [0.5, 2.0, 9.0, 9.0],
+        "upload_s": [0.5, 0.75, None, None],
+    }
+    parts = divide_rounds(rows, updates)
+    assert parts is not None
+    assert (parts["computing"], parts["upload"]) == (
+        1.0,
+        0.375,
+    )  # nobody arrived in round 2: it all was waiting
+    assert parts["waiting"] == pytest.approx((0.25 + 20.0) / 2)
+    assert sum(parts.values()) == pytest.approx(sum(sum(rows[key]) for key in rows if key != "round") / 2)
+    assert divide_rounds({"round": []}, dict.fromkeys(updates, ())) is None

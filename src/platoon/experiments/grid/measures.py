@@ -18,6 +18,8 @@ COLUMNS: Final[dict[str, Any]] = {
     "honest": np.bool_,
     "poisoned": np.bool_,
 }
+PARTS: Final = ("distribution", "training", "sealing", "chain", "aggregation")
+"""Of a round's simulated seconds, as ``rounds`` has them."""
 APART: Final = 0.1
 """Distance of the mean reputations from which on honest vehicles and attackers are told apart."""
 
@@ -48,6 +50,7 @@ def measure_run(directory: RunDirectory) -> dict[str, Any]:
         "updates_to_exclusion": _updates_to_exclusion(table, after, judged, rho_min),
         "simulated_seconds": summary["simulated_seconds"],
         "seconds": [ended - rows["started_s"][0] for ended in rows["ended_s"]],
+        "round_parts": divide_rounds(rows, updates),
         "named_edge_servers": summary["edge_servers"]["named"],
         "cpu_seconds": summary["cpu_seconds"],
         "ended": summary["ended"],
@@ -55,6 +58,28 @@ def measure_run(directory: RunDirectory) -> dict[str, Any]:
         "model_digest": summary["model_digest"],
         "head": summary["ledger"]["head"],
     }
+
+
+def divide_rounds(
+    rows: Mapping[str, Sequence[Any]], updates: Mapping[str, Sequence[Any]]
+) -> dict[str, float] | None:
+    """Simulated seconds of a mean round by part; they add up to it. None without rounds.
+
+    Computing and upload are those of the vehicle that arrived last; what else a round takes until its updates are
+    there is waiting: for who arrives never, or longer than the last upload took.
+    """
+    columns = (updates[key] for key in ("round", "actual_s", "compute_s", "upload_s"))
+    last: dict[int, tuple[float, float, float]] = {}
+    for number, arrived, compute, upload in zip(*columns, strict=True):
+        if arrived is not None and upload is not None:
+            last[number] = max(last.get(number, (0.0, 0.0, 0.0)), (arrived, compute, upload))
+    if not rows["round"]:
+        return None
+    efforts = [last.get(number, (0.0, 0.0, 0.0)) for number in rows["round"]]
+    compute, upload = (statistics.fmean(effort[i] for effort in efforts) for i in (1, 2))
+    means = {name: statistics.fmean(rows[f"{name}_s"]) for name in PARTS}
+    waiting = means.pop("training") - compute - upload
+    return {"computing": compute, "upload": upload, "waiting": waiting} | means
 
 
 def _auc(scores: Floats, poisoned: Bools, rows: Bools) -> float | None:

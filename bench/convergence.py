@@ -1,0 +1,183 @@
+"""How soon two-class vehicles learn: server optimisers, FedProx, methods (docs/convergence.md).
+
+    python -m bench convergence
+    python -m bench convergence again GRID...
+
+plays the cells of ``bench/grids/convergence_*.toml`` that ``bench/out/convergence_cells.json`` does not have yet,
+keeps what they measured there, prints the tables and writes ``bench/out/convergence.json``: a row for every row of
+a grid, with the grid file's digest. ``again`` forgets the cells of the named grids first. Accuracies are means of
+the last ten rounds, spreads half the range over the seeds. Simulated seconds are those at the end of the first
+round whose accuracy is a share of what centralised training of the same network on the same data reaches.
+"""
+
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench import trust
+from bench.rows import OUT
+from platoon.errors import UserError
+from platoon.experiments.grid import Grid, load_grid
+from platoon.experiments.grid.plan import Cell
+
+CELLS: Final = OUT / "convergence_cells.json"
+CENTRALISED: Final = OUT / "convergence_centralised.json"
+RUNS: Final = Path(__file__).parents[1] / "runs" / "bench-convergence"
+ROW: Final = "row"
+"""The axis whose levels are rows."""
+REFERENCES: Final = {"published": "FedAvg as published", "own": "FedAvg"}
+"""Rows that the others are compared with: FedAvg with the loss over all classes, and over the vehicle's own."""
+PARTS: Final = ("distribution", "computing", "upload", "waiting", "sealing", "chain", "aggregation")
+
+
+def main() -> None:
+    """Play what is missing, print and keep."""
+    grids = [load_grid(path) for path in sorted(trust.GRIDS.glob("convergence_*.toml"))]
+    if sys.argv[2:3] == ["again"]:
+        forget(grids, sys.argv[3:])
+    results = trust.play(grids, CELLS, RUNS)
+    references = trust.train_references(grids, CENTRALISED)
+    rows = compare([row for grid in grids for row in describe(grid, results, references)])
+    print(write_tables(rows))
+    (OUT / "convergence.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def forget(grids: Sequence[Grid], names: Sequence[str]) -> None:
+    """Drop what is kept of the named grids' cells, since the code that played them has changed.
+
+    Raises:
+        UserError: there is no such grid.
+    """
+    known = {grid.name: grid for grid in grids}
+    for name in names:
+        if name not in known:
+            raise UserError(f"again {name}: no such grid; allowed: {', '.join(known)}")
+    kept: dict[str, Any] = json.loads(CELLS.read_text(encoding="utf-8")) if CELLS.is_file() else {}
+    for name in names:
+        for cell in known[name].cells:
+            kept.pop(cell.digest, None)
+            (RUNS / name / "cells" / f"{cell.digest}.json").unlink(missing_ok=True)
+    trust.keep_cells(kept, CELLS)
+
+
+def describe(grid: Grid, results: dict[str, Any], references: dict[str, float]) -> list[dict[str, Any]]:
+    """A row for the cells that differ by their seed alone, in the grid's order."""
+    rows = []
+    for name in grid.axes[ROW]:
+        cells = [cell for cell in grid.cells if cell.levels[ROW] == name]
+        found = [results[cell.digest] for cell in cells]
+        best = [references[trust.name_reference(cell.scenario)] for cell in cells]
+        rows.append(name_row(grid, name, cells) | measure(found, best))
+    return rows
+
+
+def name_row(grid: Grid, name: str, cells: Sequence[Cell]) -> dict[str, Any]:
+    """What a row is about."""
+    scenario = cells[0].scenario
+    return {
+        ROW: name,
+        "method": scenario.method,
+        "local_loss": scenario.round.local_loss,
+        "rounds": scenario.task.rounds,
+        "seeds": [cell.scenario.seed for cell in cells],
+        "grid": grid.name,
+        "grid_digest": grid.digest,
+    }
+
+
+def measure(found: Sequence[dict[str, Any]], best: Sequence[float]) -> dict[str, Any]:
+    """Means and spreads over the seeds; how many of them reached each share of the centralised accuracy."""
+    accuracies = [result["accuracy"] for result in found]
+    reached = {
+        f"reached_{share:g}": sum(
+            max(result["accuracies"]) >= share * centralised
+            for result, centralised in zip(found, best, strict=True)
+        )
+        for share in trust.SHARES
+    }
+    parts = {part: statistics.fmean(result["round_parts"][part] for result in found) for part in PARTS}
+    return {
+        "accuracy": statistics.fmean(accuracies),
+        "accuracy_spread": (max(accuracies) - min(accuracies)) / 2,
+        "seconds": statistics.fmean(result["seconds"][-1] for result in found),
+        **trust.times_to_shares(best, found),
+        **reached,
+        "round_parts": parts,
+        "round_seconds": sum(parts.values()),
+    }
+
+
+def compare(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with what they save of the simulated seconds of both FedAvgs, for every share.
+
+    Where FedAvg did not get there with every seed, its whole runs are too short, and the saving is a least one:
+    ``saving_..._is_bound``. None where the row itself did not get there.
+    """
+    told = []
+    for row in rows:
+        savings: dict[str, Any] = {}
+        for key, name in REFERENCES.items():
+            (other,) = [row for row in rows if row[ROW] == name]
+            for share in trust.SHARES:
+                own, theirs = row[f"seconds_to_{share:g}"], other[f"seconds_to_{share:g}"]
+                bound = theirs is None
+                saved = None if own is None else 1.0 - own / (other["seconds"] if theirs is None else theirs)
+                savings |= {f"saving_{key}_{share:g}": saved, f"saving_{key}_{share:g}_is_bound": bound}
+        told.append(row | savings)
+    return told
+
+
+def write_tables(rows: Sequence[dict[str, Any]]) -> str:
+    """The tables of docs/convergence.md, in Markdown: how soon, what is saved, what a round consists of."""
+    shares = [f"{share:.0%}".replace("%", " %") for share in trust.SHARES]
+    soon = ["", "accuracy", "of centralised", *(f"to {share}" for share in shares)]
+    saved = [
+        "",
+        *(f"{share}, of FedAvg as published" for share in shares),
+        *(f"{s}, of FedAvg" for s in shares),
+    ]
+    parts = ["seconds of a mean round", *PARTS, "whole"]
+    return "\n\n".join(
+        "\n".join([_line(head), f"|{'---|' * len(head)}", *(_line(cells(row)) for row in rows)])
+        for head, cells in ((soon, _soon), (saved, _saved), (parts, _parts))
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _soon(row: dict[str, Any]) -> list[str]:
+    accuracy = f"{row['accuracy']:.3f} +- {row['accuracy_spread']:.3f}"
+    share = f"{row['accuracy'] / row['centralised_accuracy']:.3f}"
+    return [row[ROW], accuracy, share, *(_reach(row, share) for share in trust.SHARES)]
+
+
+def _reach(row: dict[str, Any], share: float) -> str:
+    rounds = row[f"rounds_to_{share:g}"]
+    if rounds is not None:
+        return f"{rounds:.1f} / {row[f'seconds_to_{share:g}']:.0f} s"
+    some = f", {row[f'reached_{share:g}']} of {len(row['seeds'])} seeds" if row[f"reached_{share:g}"] else ""
+    return f"not within {row['rounds']} rounds ({row['seconds']:.0f} s){some}"
+
+
+def _saved(row: dict[str, Any]) -> list[str]:
+    keys = [f"saving_{key}_{share:g}" for key in REFERENCES for share in trust.SHARES]
+    return [row[ROW], *(_percent(row[key], row[f"{key}_is_bound"]) for key in keys)]
+
+
+def _percent(saved: float | None, is_bound: bool) -> str:
+    if saved is None:
+        return "-"
+    return f"{'at least ' if is_bound else ''}{100 * saved:.0f} %"
+
+
+def _parts(row: dict[str, Any]) -> list[str]:
+    return [
+        row[ROW],
+        *(f"{abs(row['round_parts'][part]):.2f}" for part in PARTS),
+        f"{row['round_seconds']:.2f}",
+    ]
