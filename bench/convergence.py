@@ -172,7 +172,7 @@ def _saved(row: dict[str, Any]) -> list[str]:
 def _percent(saved: float | None, is_bound: bool) -> str:
     if saved is None:
         return "-"
-    return f"{'at least ' if is_bound else ''}{100 * saved:.0f} %"
+    return f"{'at least ' if is_bound else ''}{round(100 * saved)} %"
 
 
 def _parts(row: dict[str, Any]) -> list[str]:

@@ -1,0 +1,112 @@
+"""The benchmark of convergence: what counts as reached and as saved; its page shows the numbers that are kept."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import convergence, trust
+from platoon.errors import UserError
+from platoon.experiments.grid import load_grid
+
+ROOT = Path(__file__).parents[1]
+ROWS = json.loads((convergence.OUT / "convergence.json").read_text(encoding="utf-8"))
+GRID = """
+scenario = "SCENARIO"
+seed = [1, 2]
+
+[axis.row."FedAvg as published"]
+"method" = "fedavg"
+"round.local_loss" = "full"
+[axis.row."FedAvg"]
+"method" = "fedavg"
+[axis.row."DTB-FL"]
+"method" = "dtb-fl"
+"""
+ACCURACIES = {
+    ("FedAvg as published", 1): [0.1, 0.3, 0.85],
+    ("FedAvg as published", 2): [0.1, 0.3, 0.5],
+    ("FedAvg", 1): [0.1, 0.8, 0.95],
+    ("FedAvg", 2): [0.1, 0.8, 0.95],
+    ("DTB-FL", 1): [0.8, 0.86, 0.89],
+    ("DTB-FL", 2): [0.1, 0.86, 0.89],
+}
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "convergence_other.toml"
+    path.write_text(GRID.replace("SCENARIO", str(ROOT / "scenarios" / "quickstart.toml")))
+    return load_grid(path)
+
+
+@pytest.fixture
+def rows(grid):
+    """Every round takes ten seconds; centralised training reaches 1."""
+    parts = dict.fromkeys(convergence.PARTS, 1.0) | {"chain": 4.0}
+    results = {
+        cell.digest: {
+            "accuracy": ACCURACIES[cell.levels["row"], cell.scenario.seed][-1],
+            "accuracies": ACCURACIES[cell.levels["row"], cell.scenario.seed],
+            "seconds": [10.0, 20.0, 30.0],
+            "round_parts": parts,
+        }
+        for cell in grid.cells
+    }
+    references = {trust.name_reference(cell.scenario): 1.0 for cell in grid.cells}
+    return {row["row"]: row for row in convergence.compare(convergence.describe(grid, results, references))}
+
+
+def test_a_share_is_reached_where_every_seed_has_reached_it(rows):
+    published, ours = rows["FedAvg as published"], rows["DTB-FL"]
+    assert (published["reached_0.8"], published["seconds_to_0.8"]) == (1, None)
+    assert (ours["rounds_to_0.8"], ours["seconds_to_0.8"]) == (1.5, 15.0)
+    assert (ours["seconds_to_0.85"], ours["seconds_to_0.9"], ours["reached_0.9"]) == (20.0, None, 0)
+    assert (ours["accuracy"], ours["accuracy_spread"], ours["round_seconds"]) == (0.89, 0.0, 10.0)
+
+
+def test_what_is_saved_is_a_bound_where_the_other_never_gets_there(rows):
+    ours = rows["DTB-FL"]
+    assert (ours["saving_own_0.8"], ours["saving_own_0.8_is_bound"]) == (0.25, False)
+    assert (ours["saving_published_0.8"], ours["saving_published_0.8_is_bound"]) == (0.5, True)
+    assert ours["saving_own_0.9"] is None
+    assert rows["FedAvg"]["saving_own_0.9"] == 0.0
+
+
+def test_tables_say_what_was_not_reached_and_by_how_many_seeds(rows):
+    text = convergence.write_tables(list(rows.values()))
+    assert (
+        "| FedAvg as published | 0.675 +- 0.175 | 0.675 | not within 25 rounds (30 s), 1 of 2 seeds |" in text
+    )
+    assert "| DTB-FL | at least 50 % | at least 33 % | - | 25 % | 33 % | - |" in text
+    assert "| DTB-FL | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 | 4.00 | 1.00 | 10.00 |" in text
+
+
+def test_what_is_to_be_played_again_is_forgotten_and_nothing_else(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr(convergence, "CELLS", tmp_path / "cells.json")
+    monkeypatch.setattr(convergence, "RUNS", tmp_path / "runs")
+    played = tmp_path / "runs" / grid.name / "cells" / f"{grid.cells[0].digest}.json"
+    played.parent.mkdir(parents=True)
+    played.write_text("{}")
+    trust.keep_cells({cell.digest: {} for cell in grid.cells} | {"other": {}}, convergence.CELLS)
+    convergence.forget([grid], [])
+    assert played.is_file()
+    convergence.forget([grid], [grid.name])
+    assert json.loads(convergence.CELLS.read_text()) == {"other": {}}
+    assert not played.exists()
+    with pytest.raises(UserError, match="again trust_30: no such grid; allowed: convergence_other"):
+        convergence.forget([grid], ["trust_30"])
+
+
+def test_rows_come_from_the_committed_grids():
+    for name, digest in {(row["grid"], row["grid_digest"]) for row in ROWS}:
+        text = (trust.GRIDS / f"{name}.toml").read_text(encoding="utf-8")
+        assert hashlib.sha256(text.encode()).hexdigest() == digest, name
+
+
+def test_the_page_shows_what_was_printed():
+    page = (ROOT / "docs" / "convergence.md").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in convergence.write_tables(ROWS).splitlines() if line.startswith("| ")]
+    assert len(lines) == 3 * (len(ROWS) + 1)
+    assert [line for line in lines if line not in page] == []
