@@ -19,7 +19,6 @@ from typing import Any, Final
 
 from bench import trust
 from bench.rows import OUT
-from platoon.errors import UserError
 from platoon.experiments.grid import Grid, load_grid
 from platoon.experiments.grid.plan import Cell
 
@@ -46,15 +45,12 @@ def main() -> None:
 
 
 def forget(grids: Sequence[Grid], names: Sequence[str]) -> None:
-    """Drop what is kept of the named grids' cells, since the code that played them has changed.
-
-    Raises:
-        UserError: there is no such grid.
-    """
+    """Drop what is kept of the named grids' cells, since the code that played them has changed; ends the process
+    where no grid is named, or one that does not exist."""
     known = {grid.name: grid for grid in grids}
-    for name in names:
+    for name in names or ("",):
         if name not in known:
-            raise UserError(f"again {name}: no such grid; allowed: {', '.join(known)}")
+            sys.exit(f"bench: again {name!r}: no such grid; allowed: {', '.join(known)}")
     kept: dict[str, Any] = json.loads(CELLS.read_text(encoding="utf-8")) if CELLS.is_file() else {}
     for name in names:
         for cell in known[name].cells:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from bench import convergence, trust
-from platoon.errors import UserError
 from platoon.experiments.grid import load_grid
 
 ROOT = Path(__file__).parents[1]
@@ -90,13 +89,13 @@ def test_what_is_to_be_played_again_is_forgotten_and_nothing_else(grid, tmp_path
     played.parent.mkdir(parents=True)
     played.write_text("{}")
     trust.keep_cells({cell.digest: {} for cell in grid.cells} | {"other": {}}, convergence.CELLS)
-    convergence.forget([grid], [])
-    assert played.is_file()
+    for names in ([], ["trust_30"], [grid.name, "trust_30"]):
+        with pytest.raises(SystemExit, match="no such grid; allowed: convergence_other"):
+            convergence.forget([grid], names)
+        assert played.is_file()
     convergence.forget([grid], [grid.name])
     assert json.loads(convergence.CELLS.read_text()) == {"other": {}}
     assert not played.exists()
-    with pytest.raises(UserError, match="again trust_30: no such grid; allowed: convergence_other"):
-        convergence.forget([grid], ["trust_30"])
 
 
 def test_rows_come_from_the_committed_grids():
