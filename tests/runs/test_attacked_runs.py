@@ -43,10 +43,10 @@ def test_combined_attacks_play_twice_alike_and_verify(
 
     commit = module._Session._commit_round
 
-    def dies(self, state, record, truth, times):
+    def dies(self, state, record, *others):
         if record.cohort.round == 3:
             raise KeyboardInterrupt
-        commit(self, state, record, truth, times)
+        commit(self, state, record, *others)
 
     monkeypatch.setattr(module._Session, "_commit_round", dies)
     with pytest.raises(KeyboardInterrupt):
