@@ -49,6 +49,7 @@ def measure_run(directory: RunDirectory) -> dict[str, Any]:
         "simulated_seconds": summary["simulated_seconds"],
         "seconds": [ended - rows["started_s"][0] for ended in rows["ended_s"]],
         "named_edge_servers": summary["edge_servers"]["named"],
+        "tampering": summary["tampering"],
         "cpu_seconds": summary["cpu_seconds"],
         "ended": summary["ended"],
         "study": summary["study"],
