@@ -72,7 +72,7 @@ def summary(rounds: int, weights: list) -> dict:
         "ended": "rounds",
         "study": None,
         "model_digest": "ab",
-        "ledger": {"head": "cd"},
+        "ledger": {"head": "cd", "unsealed_blocks": 3},
     }
 
 

@@ -70,8 +70,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # A row per edge server and round. Mean distance of its scores from the medians; tokens. ``named``: why it lost
     # of its stake ("scores", "vote", "scores and vote"); ``missed``: what it was absent from; null where nothing.
-    # ``tampered`` is no record but the truth of a simulation: what became of a local block that it tampered with, as it
-    # knows itself ("given up": its committee did not seal it; "sent" to the chain); null where it did not.
+    # ``tampered`` is no record but the truth of a simulation: what became of a local block that it tampered with
+    # ("given up": its committee did not seal it; "sent" to the chain); null where it did not.
     "edge_servers": pa.schema(
         {
             "round": _I,

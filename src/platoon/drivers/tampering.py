@@ -44,9 +44,9 @@ from platoon.records.encoding import keccak
 from platoon.records.local_block import LocalBlock, make_local_block
 from platoon.scenario import Scenario
 
-BLOCK_BEHAVIOURS = ("proposal", "root", "update", "alone", "second", "committee")
+BLOCK_BEHAVIOURS = ("proposal", "omission", "root", "update", "alone", "second", "committee")
 """Of ``faults.behaviour``: those that tamper with local blocks."""
-_SHOWN = ("proposal", "second", "committee")
+_SHOWN = ("proposal", "omission", "second", "committee")
 """Those that show a committee a block of which the coordinator knows nothing."""
 Fate = Literal["given up", "sent"]
 """A tampered block that its committee did not seal, so that the honest one went out without seals; or one that was
@@ -129,7 +129,7 @@ class Tampering:
             self._shown[server] = _Shown(block=_make_block(request.block, updates))
         body = replace(request, block=self._shown[server].block, updates=updates)
         shown = replace(message, body=body)
-        return (shown,) if self._faulty.behaviour == "proposal" else (message, shown)
+        return (message, shown) if self._faulty.behaviour in ("second", "committee") else (shown,)
 
     def hear(self, deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
         """What arrives, but for seals of tampered blocks: their edge servers keep them for themselves."""
@@ -180,14 +180,18 @@ class Tampering:
         honest = propose(self._rules, me, request.round, request.updates, ground)
         if honest is None:
             return None
-        anchored = self._make_anchor(me, honest, request, at)
+        recorded = self._tamper(request.updates)
+        tampered = propose(self._rules, me, request.round, recorded, ground)
+        assert tampered is not None  # as the honest one is not: the chain has not forked
+        anchored = self._make_anchor(me, honest, tampered, request, at)
         if anchored is None:
             return None
         self._fates[me] = "sent"
         block, others, seals = anchored
         account = block.edge_server
         seals = {**seals, account: (yield SignBlock(block=block))}
-        recorded = self._tamper(request.updates) if self._faulty.behaviour == "update" else request.updates
+        if self._faulty.behaviour not in ("update", "omission"):
+            recorded = request.updates
         record = yield Sign(call=self._calls.record(request.round, recorded))
         ordered = [seals[signer] for signer in sorted(seals)]
         anchor = yield Sign(call=self._calls.anchor(block, sorted((account, *others)), ordered), ahead=1)
@@ -196,55 +200,57 @@ class Tampering:
         )
 
     def _make_anchor(
-        self, me: EdgeServerId, honest: Proposal, request: RecordRequest, at: Instant
+        self, me: EdgeServerId, honest: Proposal, tampered: Proposal, request: RecordRequest, at: Instant
     ) -> "_Anchor | None":
         """The tampered block, its committee beside the edge server, and the seals that it has; None where it gives
         up."""
         given = dict(accept_seals(self._rules.committee, honest, request.local))
         committee = request.local.vehicles if given else ()
-        tampered = _make_block(honest.block, self._tamper(request.updates))
         match self._faulty.behaviour:
             case "root":
                 other = keccak(b"another root" + honest.block.root)
                 return replace(honest.block, root=Digest(other)), committee, given
             case "update":
-                return tampered, committee, given
+                return tampered.block, committee, given
             case "alone":
-                return tampered, (), {}
-        shown = self._shown.get(me, _Shown(block=tampered))
-        return self._make_shown_anchor(me, honest, committee, shown, at)
+                return tampered.block, (), {}
+        return self._make_shown_anchor(me, tampered, committee, at)
 
     def _make_shown_anchor(
-        self, me: EdgeServerId, honest: Proposal, committee: tuple[Address, ...], shown: _Shown, at: Instant
+        self, me: EdgeServerId, tampered: Proposal, committee: tuple[Address, ...], at: Instant
     ) -> "_Anchor | None":
         """The same where a committee was shown the tampered block; ``committee``: the one that sealed the honest
         block too, if one did."""
+        shown = self._shown.get(me, _Shown(block=tampered.block))
         seals = {who: seal for who, (since, seal) in shown.seals.items() if since <= at}
-        drawn = committee or self._choose_committee(honest, seals)
+        drawn = committee or self._choose_committee(tampered, seals)
         mine = {who: seal for who, seal in seals.items() if who in drawn}
         if self._faulty.behaviour == "committee":
             return shown.block, tuple(mine), mine
-        if self._faulty.behaviour == "proposal" and not has_quorum(1 + len(mine), 1 + len(drawn)):
+        is_sealed = has_quorum(1 + len(mine), 1 + len(drawn))
+        if self._faulty.behaviour == "omission" and not is_sealed:
+            return shown.block, (), {}
+        if self._faulty.behaviour == "proposal" and not is_sealed:
             if me in self._shown:  # else there was no committee to show anything
                 self._fates[me] = "given up"
             return None
         return shown.block, drawn, mine
 
-    def _choose_committee(self, honest: Proposal, seals: Mapping[Address, bytes]) -> tuple[Address, ...]:
+    def _choose_committee(self, tampered: Proposal, seals: Mapping[Address, bytes]) -> tuple[Address, ...]:
         """The drawn committee, or the one that there would be had all been silent who did not seal this block:
         whichever has more seals."""
         size = self._rules.committee.size
-        drawn = tuple(sorted(honest.order[:size]))
-        gone = [member for member in honest.order[:size] if member not in seals]
+        drawn = tuple(sorted(tampered.order[:size]))
+        gone = [member for member in tampered.order[:size] if member not in seals]
         return max(
-            (drawn, replace_members(honest.order, size, gone)),
+            (drawn, replace_members(tampered.order, size, gone)),
             key=lambda committee: sum(member in seals for member in committee),
         )
 
     def _tamper(self, updates: Sequence[SignedUpdate]) -> tuple[SignedUpdate, ...]:
         """Another content in the update of the first vehicle by address, or that vehicle's update left out."""
         first, *others = sorted(updates, key=lambda update: update.vehicle)
-        if self._faulty.behaviour not in ("proposal", "update"):
+        if self._faulty.behaviour in ("omission", "alone"):
             return tuple(others)
         return (replace(first, digest=keccak(b"another update" + first.digest)), *others)
 

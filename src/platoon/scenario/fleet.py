@@ -55,7 +55,7 @@ class Faults(Section):
 
     edge_servers: int = Field(0, ge=0, le=64, description="how many, drawn once; 0: none")
     behaviour: Literal[
-        "scores", "model", "both", "proposal", "root", "update", "alone", "second", "committee"
+        "scores", "model", "both", "proposal", "omission", "root", "update", "alone", "second", "committee"
     ] = Field(
         "both",
         description="scores: the best update gets that of the worst and so on; model: a vote for noise; or both; "

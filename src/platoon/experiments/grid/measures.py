@@ -50,6 +50,7 @@ def measure_run(directory: RunDirectory) -> dict[str, Any]:
         "seconds": [ended - rows["started_s"][0] for ended in rows["ended_s"]],
         "named_edge_servers": summary["edge_servers"]["named"],
         "tampering": summary["tampering"],
+        "unsealed_blocks": summary["ledger"]["unsealed_blocks"],
         "cpu_seconds": summary["cpu_seconds"],
         "ended": summary["ended"],
         "study": summary["study"],
