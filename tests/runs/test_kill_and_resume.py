@@ -34,8 +34,8 @@ def play_until_killed(arguments: list[str], after_lines: int, delay_s: float) ->
 
 @pytest.mark.parametrize("attempt", range(2))
 def test_kill_and_resume(scenario_file: Path, tmp_path: Path, attempt: int) -> None:
-    # the second time vehicles change pseudonyms, the server has momentum, and blocks are tampered with: a resumed run
-    # finds the keys again, and the model before the last
+    # the second time vehicles change pseudonyms, the server has momentum, and blocks are tampered with: a resumed
+    # run finds the keys again, and the model before the last
     more = f"pseudonym_rounds = {2 * attempt}\n[aggregation]\nserver_momentum = {0.5 * attempt}\n"
     more += f"[faults]\nedge_servers = {attempt}\nbehaviour = 'second'\n"
     more += f"members = {0.5 * attempt}\nmember_behaviour = 'equivocate'\n"
