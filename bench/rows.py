@@ -29,3 +29,15 @@ def keep(name: str, rows: list[Row]) -> None:
     """Write a benchmark's rows."""
     OUT.mkdir(exist_ok=True)
     (OUT / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A cell of a table; a dash where there is nothing."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def with_spread(row: dict[str, Any], name: str) -> str:
+    """A mean and half the range over the seeds; a dash where there is nothing."""
+    if row[name] is None:
+        return "-"
+    return f"{row[name]:.3f} +- {row[f'{name}_spread']:.3f}"

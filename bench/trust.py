@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.rows import OUT
+from bench.rows import OUT, number, with_spread
+from bench.trust_servers import BLOCKS, OWN_TABLES, name_faults, write_server_tables
 from platoon import __version__
 from platoon.drivers.run_directory import write_atomically
 from platoon.experiments.centralised import train_centrally
@@ -134,6 +135,11 @@ def make_row(
         row[name] = statistics.fmean(values) if values else None
         row[f"{name}_spread"] = (max(values) - min(values)) / 2 if values else None
     row["named_edge_servers"] = [result["named_edge_servers"] for result in found]
+    if (
+        grid.name == BLOCKS and row["faulty_edge_servers"]
+    ):  # other cells may have been kept before it was measured
+        row["tampering"] = [result["tampering"] for result in found]
+        row["unsealed_blocks"] = [result["unsealed_blocks"] for result in found]
     row["judge_over_train"] = statistics.fmean(
         result["cpu_seconds"]["judge"] / cells[0].scenario.radio.rsus / result["cpu_seconds"]["train"]
         for result in found
@@ -165,9 +171,8 @@ def name_row(cell: Cell) -> dict[str, Any]:
         "attack": cell.levels.get("attack", scenario.fleet.attack) if not oracle else "any",
         "share": scenario.fleet.malicious_share if attacked else 0.0,
         "method": "oracle" if oracle else scenario.method,
-        "faulty_edge_servers": f"{scenario.faults.edge_servers} {scenario.faults.behaviour}"
-        if scenario.faults.edge_servers
-        else "",
+        "faulty_edge_servers": name_faults(scenario),
+        "edge_servers": scenario.radio.rsus,
     }
 
 
@@ -221,7 +226,15 @@ def name_reference(scenario: Scenario) -> str:
 
 def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> float | None:
     """The accuracy of the oracle, or of FedAvg, in a row's setting."""
-    keys = ("data", "model", "partition", "alpha", "share", *(() if method == "oracle" else ("attack",)))
+    keys = (
+        "data",
+        "model",
+        "partition",
+        "alpha",
+        "share",
+        "edge_servers",
+        *(() if method == "oracle" else ("attack",)),
+    )
     same: Callable[[dict[str, Any]], bool] = lambda other: all(other[key] == row[key] for key in keys)  # noqa: E731
     found = [
         r["accuracy"] for r in rows if r["method"] == method and not r["faulty_edge_servers"] and same(r)
@@ -232,20 +245,14 @@ def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> fl
 def write_tables(rows: Sequence[dict[str, Any]]) -> str:
     """The tables of docs/trust.md, in Markdown: attacks, for each grid; what trust costs; faulty edge servers."""
     parts = []
-    for grid in sorted({row["grid"] for row in rows}):
-        judged = [
-            r for r in rows if r["grid"] == grid and r["method"] == "dtb-fl" and not r["faulty_edge_servers"]
-        ]
+    honest = [row for row in rows if not row["faulty_edge_servers"] and row["grid"] not in OWN_TABLES]
+    for grid in sorted({row["grid"] for row in honest}):
+        judged = [row for row in honest if row["grid"] == grid and row["method"] == "dtb-fl"]
         if any(row["share"] for row in judged):
             parts.append(f"{grid}\n\n{_attack_table(judged)}")
-    costs = [row for row in rows if row["attack"] in ("none", "any") and row["centralised_accuracy"]]
+    costs = [row for row in honest if row["attack"] in ("none", "any") and row["centralised_accuracy"]]
     parts.append("\n".join(_cost_line(row) for row in costs))
-    parts += [
-        f"| one edge server, {row['faulty_edge_servers'].split()[1]} | {_with_spread(row, 'accuracy')} | "
-        f"{_number(row['auc'])} | {_number(row['poisoned_weight_second_half'])} | {row['named_edge_servers']} |"
-        for row in rows
-        if row["faulty_edge_servers"]
-    ]
+    parts += write_server_tables(rows)
     return "\n\n".join(parts)
 
 
@@ -259,34 +266,24 @@ def _attack_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _attack_line(row: dict[str, Any]) -> str:
-    works = "" if row["backdoor_success"] is None else f", works in {_with_spread(row, 'backdoor_success')}"
+    works = "" if row["backdoor_success"] is None else f", works in {with_spread(row, 'backdoor_success')}"
     cells = [
         row["attack"] + works,
-        _with_spread(row, "accuracy"),
-        _number(row["oracle_accuracy"]),
-        _number(row["fedavg_accuracy"]),
+        with_spread(row, "accuracy"),
+        number(row["oracle_accuracy"]),
+        number(row["fedavg_accuracy"]),
     ]
-    cells += [_number(row[key]) for key in ("auc", "auc_second_half")]
-    cells += [_with_spread(row, "poisoned_weight_second_half"), _with_spread(row, "honest_below_threshold")]
-    return f"| {' | '.join([*cells, _number(row['false_accusations'])])} |"
+    cells += [number(row[key]) for key in ("auc", "auc_second_half")]
+    cells += [with_spread(row, "poisoned_weight_second_half"), with_spread(row, "honest_below_threshold")]
+    return f"| {' | '.join([*cells, number(row['false_accusations'])])} |"
 
 
 def _cost_line(row: dict[str, Any]) -> str:
     shares = " | ".join(
-        f"{_number(row[f'rounds_to_{share:g}'], 1)} / {_number(row[f'seconds_to_{share:g}'], 0)}"
+        f"{number(row[f'rounds_to_{share:g}'], 1)} / {number(row[f'seconds_to_{share:g}'], 0)}"
         for share in SHARES
     )
     method = f"{row['method']}, {row['share']:.0%} attackers" + (row["setting"] and f", {row['setting']}")
     centralised = row["centralised_accuracy"]
-    accuracy = f"{_with_spread(row, 'accuracy')} | {centralised:.3f} | {row['accuracy'] / centralised:.3f}"
-    return f"| {method} | {accuracy} | {shares} | {_number(row['judge_over_train'])} |"
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _with_spread(row: dict[str, Any], name: str) -> str:
-    if row[name] is None:
-        return "-"
-    return f"{row[name]:.3f} +- {row[f'{name}_spread']:.3f}"
+    accuracy = f"{with_spread(row, 'accuracy')} | {centralised:.3f} | {row['accuracy'] / centralised:.3f}"
+    return f"| {method} | {accuracy} | {shares} | {number(row['judge_over_train'])} |"

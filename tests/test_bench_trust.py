@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import trust
+from bench.trust_servers import BLOCKS, OWN_TABLES, TEN, name_faults
 from platoon.experiments.grid import load_grid
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +76,46 @@ def test_accuracies_are_compared_within_one_partition_and_attack(grid):
         assert trust.find(rows, row, "oracle") is None
 
 
+def tampered(blocks, by, named):
+    return {
+        "tampering": {"blocks": blocks, "refused_by": by, "unnoticed": 0, "updates_lost": 7, "named": named},
+        "unsealed_blocks": 4,
+    }
+
+
+@pytest.mark.parametrize("name", OWN_TABLES)
+def test_malfunctioning_edge_servers_have_a_table_of_their_own(name):
+    """Its rows stand in no other table, and who malfunctions not at all has a row in it too."""
+    grid = load_grid(trust.GRIDS / f"{name}.toml")
+    by = {"committee": 1, "contract": 2, "audit": 47}
+    measured = make_result(0.9) | tampered(50, by, {"2": 49})
+    kept = make_result(0.9)  # of before blocks were tampered with
+    results = {cell.digest: measured if name_faults(cell.scenario) else kept for cell in grid.cells}
+    rows = trust.describe(grid, results, dict.fromkeys(map(trust.name_reference, scenarios(grid)), 0.9))
+    tables = trust.write_tables(rows)
+    lines = [line for line in tables.splitlines() if line.startswith("| ")]
+    assert len(lines) == 1 + len(rows) == 1 + len(grid.cells) // 3
+    assert len({line.count("|") for line in lines}) == 1
+    assert sum(line.startswith("| nobody |") for line in lines) == len({row["attack"] for row in rows})
+    if name == BLOCKS:
+        (line,) = [line for line in lines if line.startswith("| 1 root | none |")]
+        assert "| 150 | 3 | 6 | 141 | 0 | 21 | 12 | [{'2': 49}, {'2': 49}, {'2': 49}] |" in line
+
+
+def scenarios(grid):
+    return [cell.scenario for cell in grid.cells]
+
+
+def test_what_malfunctions_is_named_in_words():
+    words = [name_faults(cell.scenario) for cell in load_grid(trust.GRIDS / f"{BLOCKS}.toml").cells[::3]]
+    assert words[:3] == ["", "1 proposal", "1 omission"]
+    assert words[7:10] == [
+        "1 second and 30% of vehicles equivocate",
+        "1 committee and 30% of vehicles equivocate",
+        "30% of vehicles refuse",
+    ]
+
+
 def test_how_soon_a_share_of_the_centralised_accuracy_is_reached():
     found = [make_result(0.9), make_result(0.7)]
     told = trust.times_to_shares([1.0, 0.8], found)
@@ -88,6 +129,12 @@ def test_rows_come_from_the_committed_grids():
     for name, digest in {(row["grid"], row["grid_digest"]) for row in ROWS}:
         text = (trust.GRIDS / f"{name}.toml").read_text(encoding="utf-8")
         assert hashlib.sha256(text.encode()).hexdigest() == digest, name
+
+
+@pytest.mark.parametrize(("name", "mark"), [(BLOCKS, "blocks"), (TEN, "ten")])
+def test_a_table_is_to_come_until_its_grid_was_played(name, mark):
+    page = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    assert (f"TODO-TABLE {mark}" in page) == all(row["grid"] != name for row in ROWS)
 
 
 def test_the_page_shows_what_was_printed():

@@ -49,6 +49,17 @@ def draw_faulty(scenario: Scenario) -> frozenset[int]:
     return frozenset(order[: scenario.faults.edge_servers].tolist())
 
 
+def draw_faulty_members(scenario: Scenario) -> frozenset[int]:
+    """The vehicles that malfunction in committees, attackers or not.
+
+    >>> len(draw_faulty_members(Scenario.from_table({}, {"fleet.vehicles": 50, "faults.members": 0.3})))
+    15
+    """
+    count = round(scenario.faults.members * scenario.fleet.vehicles)
+    order = stream(scenario.seed, "faulty members").permutation(scenario.fleet.vehicles)
+    return frozenset(order[:count].tolist())
+
+
 def draw_members(fleet: Fleet, seed: int, number: int) -> Bools:
     """(N,) who carries out one of ``list_attacks``. Shares are laid one after another round the circle of
     attackers: two halves are two different halves, two wholes are everybody twice.

@@ -68,17 +68,19 @@ def summary(rounds: int, weights: list) -> dict:
         "reputation": {"auc": 0.9},
         "simulated_seconds": 5.0 * rounds,
         "edge_servers": {"named": {}},
+        "tampering": {"blocks": 2, "named": {"1": 2}},
         "cpu_seconds": {"train": 1.0},
         "ended": "rounds",
         "study": None,
         "model_digest": "ab",
-        "ledger": {"head": "cd"},
+        "ledger": {"head": "cd", "unsealed_blocks": 3},
     }
 
 
 def test_measures_of_a_run(tmp_path: Path) -> None:
     found = measure_run(write_run(tmp_path / "run"))
     assert found["accuracy"] == pytest.approx(0.3)  # fewer than ten rounds: all of them
+    assert found["tampering"] == {"blocks": 2, "named": {"1": 2}}
     assert found["seconds"] == [5.0, 10.0, 15.0, 20.0, 25.0]
     # honest 0.9 0.2 0.8 0.7 0.8 0.9 (vehicle 3 in round 5 is one of them) against 0.1 0.4 0.1: one pair is wrong
     assert found["auc"] == pytest.approx(17 / 18)

@@ -22,9 +22,10 @@ from platoon.drivers.assembly import (
 from platoon.drivers.event_loop import Carrier, EventLoop
 from platoon.drivers.lossy import PARAMETERS, Faults, LossyCarrier, Network, ToyParts
 from platoon.drivers.store import ModelStore
+from platoon.drivers.tampering import Faulty, Tampering, TamperingCarrier
 from platoon.learning.aggregators import resolve_aggregator
 from platoon.ledger.task_chain import Connect, TaskChain
-from platoon.nouns import Digest, Instant, VehicleId, seconds
+from platoon.nouns import Digest, EdgeServerId, Instant, VehicleId, seconds
 from platoon.protocol import peers
 from platoon.protocol.agreeing import publisher
 from platoon.protocol.effects import CommitRound, Steps
@@ -38,6 +39,7 @@ from platoon.protocol.task_rules import TaskRules, TaskState
 from platoon.scenario import Scenario
 
 NO_FAULTS = Faults()
+NOBODY = Faulty()
 TOY = {
     "name": "toy",
     "seed": 5,
@@ -59,6 +61,8 @@ class Played:
     reason: str
     final: TaskState
     path: Path | None
+    fates: dict[int, dict[EdgeServerId, str]]
+    """By round: what became of tampered local blocks, as their edge servers know."""
 
     @property
     def agreed(self) -> tuple[object, ...]:
@@ -87,6 +91,7 @@ def play(tmp_path: Path) -> Play:
         retry_s: float = 2.0,
         forged_base: bool = False,
         as_one: tuple[tuple[VehicleId, ...], ...] = (),
+        faulty: Faulty = NOBODY,
     ) -> Played:
         nonlocal count
         count += 1
@@ -99,6 +104,7 @@ def play(tmp_path: Path) -> Play:
             retry_s,
             task=lying_task if forged_base else play_task,
             as_one=as_one,
+            faulty=faulty,
         )
 
     return play_toy
@@ -114,9 +120,10 @@ def play_scenario(
     connect: Connect | None = None,
     task: Task = play_task,
     as_one: tuple[tuple[VehicleId, ...], ...] = (),
+    faulty: Faulty = NOBODY,
 ) -> Played:
     parts, state = begin(scenario, path, network, faults, connect=connect)
-    return play_on(scenario, replace(parts, as_one=as_one), state, retry_s, task, path)
+    return play_on(scenario, replace(parts, as_one=as_one), state, retry_s, task, path, faulty=faulty)
 
 
 def begin(
@@ -212,9 +219,29 @@ def play_on(  # noqa: PLR0917
     task: Task = play_task,
     path: Path | None = None,
     carrier: Callable[[ToyParts], Carrier] = LossyCarrier,
+    faulty: Faulty = NOBODY,
 ) -> Played:
     """Plays a task to its end."""
     rules = task_rules(scenario, find_method(scenario.method), parts.chain, retry_s=retry_s)
-    actors = peers.everybody(rules, parts.chain.calls)
-    reason, final = EventLoop(carrier(parts), actors, state.now).run(task(rules, state))
-    return Played(chain=parts.chain, records=parts.records, reason=reason, final=final, path=path)
+    tampering = Tampering(faulty, rules, parts.chain)
+    actors = tampering.corrupt(peers.everybody(rules, parts.chain.calls))
+    fates: dict[int, dict[EdgeServerId, str]] = {}
+
+    def watch() -> Steps[tuple[str, TaskState]]:
+        """The task, with what becomes of tampered blocks written down at every commit, as a run does."""
+        steps, answer = task(rules, state), None
+        while True:
+            try:
+                effect = steps.send(answer)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            if isinstance(effect, CommitRound):
+                number = effect.record.cohort.round
+                fates[number] = dict(tampering.fates(number))
+            answer = yield effect
+
+    loop = EventLoop(TamperingCarrier(carrier(parts), tampering), actors, state.now)
+    reason, final = loop.run(watch())
+    return Played(
+        chain=parts.chain, records=parts.records, reason=reason, final=final, path=path, fates=fates
+    )

@@ -34,13 +34,15 @@ def play_until_killed(arguments: list[str], after_lines: int, delay_s: float) ->
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_kill_and_resume(scenario_file: Path, tmp_path: Path, attempt: int) -> None:
-    # the second time vehicles change pseudonyms, and the server has momentum: a resumed run finds the keys again,
-    # and the model before the last; the third time it finds what an adaptive optimiser remembers
+    # the second time vehicles change pseudonyms, the server has momentum, and blocks are tampered with: a resumed
+    # run finds the keys again, and the model before the last; the third time what an adaptive optimiser remembers
     optimiser = ("momentum", "momentum", "yogi")[attempt]
     more = (
         f'pseudonym_rounds = {2 * attempt}\n[aggregation]\nserver_optimiser = "{optimiser}"\n'
         f"server_momentum = {(0.0, 0.5, 0.9)[attempt]}\nserver_rate = {(1.0, 1.0, 0.01)[attempt]}\n"
     )
+    more += f"[faults]\nedge_servers = {attempt % 2}\nbehaviour = 'second'\n"
+    more += f"members = {0.5 * (attempt % 2)}\nmember_behaviour = 'equivocate'\n"
     scenario_file.write_text(scenario_file.read_text() + more)
     scenario = Scenario.load(scenario_file)
     undisturbed = run(scenario, tmp_path / "undisturbed")
@@ -58,5 +60,7 @@ def test_kill_and_resume(scenario_file: Path, tmp_path: Path, attempt: int) -> N
     assert resumed["ledger"]["head"] == undisturbed["ledger"]["head"]
     assert resumed["model_digest"] == undisturbed["model_digest"]
     assert resumed["accuracy"] == undisturbed["accuracy"]
+    assert resumed["tampering"] == undisturbed["tampering"]
+    assert (resumed["tampering"]["blocks"] > 0) == (attempt == 1)
     assert np.isclose(resumed["simulated_seconds"], undisturbed["simulated_seconds"])
     verify_run(out)

@@ -55,6 +55,14 @@ def test_accepts_an_honest_run(played: Path) -> None:
     assert found["model_digest"] == summary["model_digest"]
     assert summary["ledger"]["verified"] is True
     assert summary["edge_servers"] == {"named": {}, "absent": {}, "taken": 0.0}
+    assert summary["tampering"] == {
+        "blocks": 0,
+        "refused_by": {"committee": 0, "contract": 0, "audit": 0},
+        "unnoticed": 0,
+        "updates_lost": 0,
+        "named": {},
+    }
+    assert found["block_faults"] == found["doubts"] == []
 
 
 def test_refuses_a_ledger_whose_request_asks_for_something_else(

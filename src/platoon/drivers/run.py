@@ -55,6 +55,7 @@ from platoon.drivers.simulated import MEASURE_EVERY, Parts, SimulatedCarrier
 from platoon.drivers.stock import take_stocks
 from platoon.drivers.store import ModelStore
 from platoon.drivers.summary import Played, summarise
+from platoon.drivers.tampering import Faulty, Tampering, TamperingCarrier
 from platoon.drivers.verify import verify_run
 from platoon.drivers.workers import TrainingPool
 from platoon.errors import UserError, VerificationError
@@ -243,6 +244,7 @@ class _Session:
         self._accounts = simulated_accounts(scenario)
         self._chain: TaskChain | None = None
         self._moments: Moments | None = None
+        self._tampering: Tampering | None = None
         self._before = {"wall": 0.0}
 
     @property
@@ -338,8 +340,10 @@ class _Session:
     def play(self, state: TaskState) -> dict[str, Any]:
         """Play to the end and write the tables and the summary."""
         rules = task_rules(self._scenario, self._method, self.chain)
-        actors = peers.everybody(rules, self.chain.calls)
-        carrier = SimulatedCarrier(self._parts(), state.now, state.former, self._moments)
+        tampering = self._tampering = Tampering(Faulty.draw(self._scenario), rules, self.chain)
+        actors = tampering.corrupt(peers.everybody(rules, self.chain.calls))
+        honest = SimulatedCarrier(self._parts(), state.now, state.former, self._moments)
+        carrier = TamperingCarrier(honest, tampering)
         reason, final = EventLoop(carrier, actors, state.now).run(play_task(rules, state))
         summary = self._finish(reason, final)
         self._progress.ended(self._scenario.method, reason)
@@ -375,7 +379,10 @@ class _Session:
             updates = update_rows(record, truth, sample_counts(self._scenario))
             self._directory.write_part("rounds", name, row)
             self._directory.write_part("updates", name, updates)
-            servers = edge_server_rows(record.cohort.round, record.settled.conduct)
+            number, conduct = record.cohort.round, record.settled.conduct
+            fates = {} if self._tampering is None else self._tampering.fates(number)
+            tampered = {"tampered": [fates.get(row.edge_server) for row in conduct]}
+            servers = {**edge_server_rows(number, conduct), **tampered}
             self._directory.write_part("edge_servers", name, servers)
             self._directory.write_part("forecasts", name, forecast_rows(record))
             practice = practice_rows(self._machinery.twin.take_marked())
@@ -425,6 +432,8 @@ class _Session:
         servers = directory.read_columns("edge_servers")
         spent = self._spent()
         wall = spent.pop("wall")
+        self._progress.step(self._scenario.method, "verifying")
+        found = verify_run(directory.path)
         summary = summarise(
             Played(
                 scenario=self._scenario,
@@ -442,13 +451,12 @@ class _Session:
                 cpu_seconds=spent,
                 wall_seconds=wall,
                 cases=show_task(directory.ledger)["cases"],
+                block_faults=found["block_faults"],
                 selector=selector_name(self._scenario, self._method),
                 study=find_study(self._scenario),
                 ended=reason,
             )
         )
-        self._progress.step(self._scenario.method, "verifying")
-        verify_run(directory.path)
         summary["ledger"]["verified"] = True
         directory.write_json("summary.json", summary)
         directory.remove_parts()

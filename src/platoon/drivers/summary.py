@@ -10,6 +10,7 @@ import numpy as np
 
 from platoon.drivers.rows import area_under_curve
 from platoon.fleet import list_attacks
+from platoon.ledger.block_faults import count_named
 from platoon.scenario import Scenario
 
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
@@ -40,6 +41,8 @@ class Played:
     wall_seconds: float
     cases: Sequence[Mapping[str, Any]]
     """What was flagged, as ``platoon.ledger.history`` tells it."""
+    block_faults: Sequence[Mapping[str, Any]]
+    """What the record shows of tampered local blocks, as ``verify`` tells it."""
     selector: str
     study: str | None
     """Why the results are no measure of a deployment; None where they are."""
@@ -75,6 +78,7 @@ def summarise(played: Played) -> dict[str, Any]:
         "dropped": list(rounds["dropped"]),
         "rewards": _rewards(played),
         "edge_servers": _edge_servers(played.edge_servers),
+        "tampering": summarise_tampering(played.edge_servers, played.updates, played.block_faults),
         "plausibility": _plausibility(played.cases, played.vehicles["honest"]),
         "sealing": _sealing(rounds),
         "forecast": dict(played.forecast),
@@ -159,3 +163,41 @@ def _edge_servers(rows: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
             if is_counted:
                 counts[str(server)] = counts.get(str(server), 0) + 1
     return {"named": named, "absent": absent, "taken": float(sum(rows["taken"]))}
+
+
+def summarise_tampering(
+    servers: Mapping[str, Sequence[Any]],
+    updates: Mapping[str, Sequence[Any]],
+    faults: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Local blocks that edge servers tampered with, and who found them: a simulation's truth beside the record.
+
+    ``refused_by``: the committee did not seal it, and it was given up; the contract refused it, or the record that
+    it is of; the audit names it. ``unnoticed``: none of these. ``updates_lost``: arrived at an edge server that
+    tampered, and were not recorded. ``named``: by edge server, rounds in which contract or audit found fault with
+    it, tampered or not.
+    """
+    found: dict[tuple[int, int], set[str]] = {}
+    for fault in faults:
+        found.setdefault((fault["round"], fault["edge_server"]), set()).add(fault["found_by"])
+    rows = zip(servers["round"], servers["edge_server"], servers["tampered"], strict=True)
+    tampered = {(number, server): fate for number, server, fate in rows if fate is not None}
+    by = [_who_refused(fate, found.get(place, set())) for place, fate in tampered.items()]
+    places = zip(updates["round"], updates["edge_server"], updates["arrived"], updates["valid"], strict=True)
+    return {
+        "blocks": len(tampered),
+        "refused_by": {who: by.count(who) for who in ("committee", "contract", "audit")},
+        "unnoticed": by.count(None),
+        "updates_lost": sum(
+            arrived and valid is None and (number, server) in tampered
+            for number, server, arrived, valid in places
+        ),
+        "named": count_named(faults),
+    }
+
+
+def _who_refused(fate: str, found_by: set[str]) -> str | None:
+    """The first line that a tampered block did not pass."""
+    if fate == "given up":
+        return "committee"
+    return next((who for who in ("contract", "audit") if who in found_by), None)

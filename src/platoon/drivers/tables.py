@@ -70,6 +70,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # A row per edge server and round. Mean distance of its scores from the medians; tokens. ``named``: why it lost
     # of its stake ("scores", "vote", "scores and vote"); ``missed``: what it was absent from; null where nothing.
+    # ``tampered`` is no record but the truth of a simulation: what became of a local block that it tampered with
+    # ("given up": its committee did not seal it; "sent" to the chain); null where it did not.
     "edge_servers": pa.schema(
         {
             "round": _I,
@@ -80,6 +82,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "named": _S,
             "taken": _F,
             "stake": _F,
+            "tampered": _S,
         }
     ),
     # What the twin expected, a row per round and vehicle that it knew, and what became of it: arrived and actual_s

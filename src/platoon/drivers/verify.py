@@ -21,7 +21,8 @@ from platoon.errors import UserError, VerificationError
 from platoon.learning.aggregation import Aggregator, advance
 from platoon.learning.aggregators import resolve_aggregator
 from platoon.learning.server_step import Moments, ServerStep
-from platoon.ledger.audit import AuditedLocalBlock, AuditedRound, AuditedUpdate, audit
+from platoon.ledger.audit import AuditedRound, AuditedUpdate, audit
+from platoon.ledger.block_faults import BlockFault, count_named, describe_faults
 from platoon.ledger.contracts import compute_set_digest
 from platoon.ledger.engine import EmbeddedLedger
 from platoon.ledger.model import read_rules
@@ -66,7 +67,8 @@ def verify_run(path: Path) -> dict[str, Any]:
         "local_blocks": verifier.local_blocks,
         "unsealed_blocks": verifier.unsealed,
         "forked": [int(server) for server in last.forks],
-        "doubts": verifier.doubts,
+        "doubts": [fault.words for fault in verifier.faults],
+        "block_faults": describe_faults(verifier.faults),
         "head": last.head.hex(),
         "model_digest": last.model.hex(),
         "paid_tokens": verifier.paid / MILLION,
@@ -122,7 +124,7 @@ class _Verifier:
         self.paid = 0
         self.local_blocks = 0
         self.unsealed = 0
-        self.doubts: list[str] = []
+        self.faults: list[BlockFault] = []
 
     def take(self, audited: AuditedRound) -> None:
         """Check one round: its updates are there, and make the model that was voted."""
@@ -141,19 +143,9 @@ class _Verifier:
         self.updates += len(audited.updates)
         self.paid += audited.paid
         self.last = audited
-        for local in audited.local_blocks:
-            self._take_local(local)
-
-    def _take_local(self, local: AuditedLocalBlock) -> None:
-        """Count a local block, and name what its edge server did otherwise than the rules say."""
-        block = local.block
-        self.local_blocks += 1
-        self.unsealed += not block.sealed
-        where = f"round {block.round}, edge server 0x{block.edge_server.hex()}"
-        if not local.is_recorded:
-            self.doubts.append(f"{where}: its local block is not what it recorded")
-        if not local.is_drawn:
-            self.doubts.append(f"{where}: its committee is not the one that was drawn")
+        self.local_blocks += len(audited.local_blocks)
+        self.unsealed += sum(not local.block.sealed for local in audited.local_blocks)
+        self.faults += audited.block_faults
 
     def _check_merge(self, audited: AuditedRound) -> None:
         merged = [update for update in audited.updates if update.weight]
@@ -236,6 +228,7 @@ def _check_summary(summary: dict[str, Any], found: dict[str, Any]) -> None:
         ("ledger.transactions", ledger.get("transactions"), found["transactions"]),
         ("ledger.local_blocks", ledger.get("local_blocks"), found["local_blocks"]),
         ("ledger.unsealed_blocks", ledger.get("unsealed_blocks"), found["unsealed_blocks"]),
+        ("tampering.named", summary.get("tampering", {}).get("named"), count_named(found["block_faults"])),
         ("model_digest", summary.get("model_digest"), found["model_digest"]),
         ("rewards.paid", _micro(rewards.get("paid")), _micro(found["paid_tokens"])),
         ("rewards.escrow_left", _micro(rewards.get("escrow_left")), _micro(found["escrow_left_tokens"])),

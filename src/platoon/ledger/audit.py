@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from platoon.errors import VerificationError
+from platoon.ledger.block_faults import BlockFault, find_doubts, find_refusal
 from platoon.ledger.blocks import Block, Header, Result
 from platoon.ledger.chain_log import EMPTY_FOLD, ChainLog, Commit, fold_block
 from platoon.ledger.conduct import Conduct
@@ -91,6 +92,8 @@ class AuditedRound:
     """Name that was committed with it."""
     local_blocks: tuple[AuditedLocalBlock, ...] = ()
     """In the order in which they were anchored."""
+    block_faults: tuple[BlockFault, ...] = ()
+    """What edge servers did with records and local blocks that the rules do not allow, in the order of the log."""
     forks: tuple[EdgeServerId, ...] = ()
     """Edge servers whose chain was proved to have forked, up to here."""
 
@@ -153,6 +156,7 @@ class _Auditor:
         self._settled: list[SettledRound] = []
         self._recorded: dict[Address, tuple[int, list[Address], list[Digest]]] = {}
         self._local_blocks: list[AuditedLocalBlock] = []
+        self._faults: list[BlockFault] = []
 
     @property
     def model(self) -> Model:
@@ -228,12 +232,16 @@ class _Auditor:
         if self._model is None or self._contracts is None:
             raise ValueError("a call before the task chain is set up")
         function, arguments = self._contracts.decode_call(transaction.call)
+        what = f"{function.contract}.{function.name}"
+        seat, open_round = self._model.registry.seats.get(transaction.sender), self._model.training.open.round
         outcome = self._model.apply(transaction.sender, function.contract, function.name, arguments)
+        if seat is not None and (refusal := find_refusal(open_round, EdgeServerId(seat), what, outcome)):
+            self._faults.append(refusal)
         if outcome.ok and function.name == "record":
             self._keep_record(transaction.sender, *arguments)
         if outcome.ok and function.name == "anchor":
             self._check_anchor(transaction.sender)
-        return outcome, f"{function.contract}.{function.name}"
+        return outcome, what
 
     def _keep_record(self, sender: Address, round_number: int, entries: tuple[tuple[Any, ...], ...]) -> None:
         """The leaves that the edge server's local block of the round must have."""
@@ -259,14 +267,17 @@ class _Auditor:
         }
         order = draw_order(self._head, sender, standings, checkpoint.rules)
         members = [member for member in anchored.committee if member != sender]
-        self._local_blocks.append(
-            AuditedLocalBlock(
-                block=anchored.block,
-                committee=anchored.committee,
-                signers=anchored.signers,
-                is_recorded=(anchored.block.round, anchored.block.root) == (recorded, compute_root(digests)),
-                is_drawn=not members or is_committee(order, checkpoint.rules.size, members),
-            )
+        local = AuditedLocalBlock(
+            block=anchored.block,
+            committee=anchored.committee,
+            signers=anchored.signers,
+            is_recorded=(anchored.block.round, anchored.block.root) == (recorded, compute_root(digests)),
+            is_drawn=not members or is_committee(order, checkpoint.rules.size, members),
+        )
+        self._local_blocks.append(local)
+        seat = EdgeServerId(self._model.registry.seats[sender])
+        self._faults += find_doubts(
+            local.block.round, seat, is_recorded=local.is_recorded, is_drawn=local.is_drawn
         )
 
     def _describe(self, settled: SettledRound, commit: Commit) -> AuditedRound:
@@ -276,6 +287,8 @@ class _Auditor:
         weights = self._weigh(updates, settled.round)
         blocks = tuple(local for local in self._local_blocks if local.block.round == settled.round)
         self._local_blocks = [local for local in self._local_blocks if local.block.round > settled.round]
+        faults = tuple(fault for fault in self._faults if fault.round == settled.round)
+        self._faults = [fault for fault in self._faults if fault.round > settled.round]
         return AuditedRound(
             round=settled.round,
             updates=tuple(
@@ -306,6 +319,7 @@ class _Auditor:
             transactions=self._transactions,
             checkpoint=commit.checkpoint,
             local_blocks=blocks,
+            block_faults=faults,
             forks=tuple(sorted({EdgeServerId(seats[server]) for server, _ in self._model.checkpoint.forks})),
         )
 

@@ -51,12 +51,21 @@ class Fleet(Section):
 
 
 class Faults(Section):
-    """Edge servers that malfunction or lie (Two-layer's case study)."""
+    """Edge servers and committee members that malfunction or lie (Two-layer's case study)."""
 
     edge_servers: int = Field(0, ge=0, le=64, description="how many, drawn once; 0: none")
-    behaviour: Literal["scores", "model", "both"] = Field(
+    behaviour: Literal[
+        "scores", "model", "both", "proposal", "omission", "root", "update", "alone", "second", "committee"
+    ] = Field(
         "both",
-        description="they give the best update the score of the worst and so on; vote a model of noise; or both",
+        description="scores: the best update gets that of the worst and so on; model: a vote for noise; or both; "
+        "the others tamper with local blocks (docs/ledger/local-chain.md)",
+    )
+    members: Share = Field(
+        0.0, description="share of vehicles that malfunction in committees, drawn once; 0: none"
+    )
+    member_behaviour: Literal["refuse", "equivocate"] = Field(
+        "refuse", description="they seal no local block; or every one that they are shown, two of a round too"
     )
 
 

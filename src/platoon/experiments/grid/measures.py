@@ -52,6 +52,8 @@ def measure_run(directory: RunDirectory) -> dict[str, Any]:
         "seconds": [ended - rows["started_s"][0] for ended in rows["ended_s"]],
         "round_parts": divide_rounds(rows, updates),
         "named_edge_servers": summary["edge_servers"]["named"],
+        "tampering": summary["tampering"],
+        "unsealed_blocks": summary["ledger"]["unsealed_blocks"],
         "cpu_seconds": summary["cpu_seconds"],
         "ended": summary["ended"],
         "study": summary["study"],
