@@ -7,11 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platoon.learning.attacks.data import DataTerms, backdoor, stamp
 from platoon.learning.laws import CLASSES, LinearModel, make_cohort
+from platoon.learning.models import FlatModel, initial_weights
 from platoon.learning.scores import Cohort, forensic
-from platoon.learning.scores.forensic import NEUTRAL, OF_A_COPY, find_moved, measure, search
+from platoon.learning.scores.forensic import (
+    NEUTRAL,
+    OF_A_COPY,
+    STRENGTHENED,
+    TRIGGER,
+    find_moved,
+    measure,
+    search,
+    strengthened,
+)
 from platoon.learning.scores.traces import find_traces
-from platoon.learning.scores.triggers import find_trigger
+from platoon.learning.scores.triggers import find_answers, find_trigger
+from platoon.learning.training import LocalTrainer, TrainingSettings
 from platoon.rng import stream
 
 
@@ -198,3 +210,131 @@ def test_a_trigger_shows_where_the_whole_update_would_drown_it():
     model, weights = PatchModel(classes=6), np.zeros(6 * 65, dtype=np.float32)
     assert find_trigger(model, weights, update, np.arange(6), images, labels) > 0.2
     assert find_trigger(model, weights, update, np.array([3, 4, 5]), images, labels) < 0.1
+
+
+def infected(updates):
+    """A cohort whose model answers to a white corner with class 5 already, whatever the image."""
+    images, labels, _ = draw_six_classes()
+    weights = np.zeros(6 * 65, dtype=np.float32)
+    weights[CORNER] = 6.0
+    return Cohort(
+        weights=weights,
+        updates=updates,
+        samples=np.ones(len(updates), dtype=np.int64),
+        probe_images=images,
+        probe_labels=labels,
+        model=PatchModel(classes=6),
+    )
+
+
+def move_class_5(corner):
+    """An update of class 5 with that weight on the corner's pixel."""
+    update = np.zeros(6 * 65, dtype=np.float32)
+    update[64 * 5 : 64 * 6] = stream(0, "class 5").standard_normal(64) * 0.1
+    update[CORNER] = corner
+    return update
+
+
+def rises(cohort):
+    traces = replace(find_traces(cohort.updates, None), reference=np.inf)
+    return strengthened(cohort, traces, find_moved(cohort))
+
+
+def test_an_answer_of_the_model_is_found_where_the_trigger_is():
+    images, labels, _ = draw_six_classes()
+    cohort = infected(np.zeros((1, 6 * 65), dtype=np.float32))
+    (answer,) = find_answers(cohort.model, cohort.weights, images, labels)
+    assert answer.label == 5
+    assert (answer.stamped[:, 7, 7] == 255).all()
+    assert np.array_equal(
+        np.delete(answer.stamped.reshape(12, 64), 63, 1), np.delete(images.reshape(12, 64), 63, 1)
+    )
+    assert not find_answers(cohort.model, np.zeros_like(cohort.weights), images, labels)
+
+
+def test_who_keeps_a_trigger_alive_is_blamed_and_who_trains_its_class_is_not():
+    """In probabilities the trigger works already and nothing rises; in log-odds its keeper shows."""
+    keeper, honest, weakener = move_class_5(2.0), move_class_5(0.0), move_class_5(-1.0)
+    cohort = infected(np.stack([keeper, honest, weakener]))
+    images, labels, _ = draw_six_classes()
+    effect = find_trigger(cohort.model, cohort.weights, keeper, np.array([5]), images, labels)
+    assert effect < TRIGGER[0]
+    rise = rises(cohort)
+    assert rise[0] > STRENGTHENED[0] + 1.0
+    assert (rise[1:] < 0.3).all()
+
+
+def test_only_answers_of_classes_that_an_update_moved_are_asked_about():
+    """An update of classes 0 and 1 alone: it changes class 5's log-odds too, and does not stand for it."""
+    update = np.zeros(6 * 65, dtype=np.float32)
+    update[63], update[64 + 63] = -2.0, -2.0
+    assert rises(infected(update[None])) == pytest.approx([0.0])
+
+
+def test_a_model_that_answers_to_nothing_blames_nobody():
+    cohort = make_cohort(5)
+    cohort = replace(cohort, weights=np.zeros_like(cohort.weights))
+    assert strengthened(cohort, find_traces(cohort.updates), find_moved(cohort)) == pytest.approx(np.zeros(5))
+
+
+@given(order=st.permutations(range(4)))
+def test_the_rise_does_not_depend_on_the_order_of_the_updates(order):
+    updates = np.stack([move_class_5(corner) for corner in (2.0, 0.0, -1.0, 0.7)])
+    assert rises(infected(updates[list(order)])) == pytest.approx(rises(infected(updates))[list(order)])
+
+
+SIDE, KINDS, TARGET = 14, 5, 4
+TERMS = DataTerms(classes=KINDS, strength=0.5, source=0, target=TARGET)
+
+
+def draw_images(label, count, rng):
+    """Noisy pictures of a class: a bright bar whose place is the class."""
+    images = rng.integers(0, 90, (count, SIDE, SIDE, 1))
+    images[:, 2 * label : 2 * label + 3, 2:12] += rng.integers(40, 150, (count, 1, 1, 1))
+    return images.astype(np.uint8), np.full(count, label)
+
+
+def draw_two_classes(pair, rng):
+    parts = [draw_images(label, 60, rng) for label in pair]
+    return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
+
+
+def train_fleet(trainer, weights, false, number):
+    """Updates of eight two-class vehicles, three of which plant the trigger."""
+    updates = []
+    for vehicle, pair in enumerate([(0, 1), (1, 2), (2, 3), (0, 3), (0, 2), (1, 3), (3, 4), (1, 4)]):
+        images, labels = draw_two_classes(pair, stream(0, "images", vehicle))
+        if false[vehicle]:
+            images, labels = backdoor(images, labels, TERMS, stream(0, "poison", vehicle))
+        updates.append(trainer.train(weights, images, labels, stream(0, "train", number, vehicle)))
+    return np.stack(updates)
+
+
+@pytest.mark.parametrize("slipped", [range(4, 8), range(3, 12), range(12)])
+def test_in_a_model_that_answers_attackers_strengthen_it_and_honest_vehicles_do_not(slipped):
+    """Trained by the real attack, two attackers' updates merged in the rounds ``slipped``: the model works on the
+    trigger in 0.4, 0.8 and 0.9 of the images, and each attacker still shows."""
+    model = FlatModel("mlp", (SIDE, SIDE, 1), KINDS)
+    settings = TrainingSettings(
+        epochs=2, batch=16, learning_rate=0.02, momentum=0.9, local_loss="own_classes"
+    )
+    trainer, false = LocalTrainer(model, settings), np.arange(8) < 3
+    weights = initial_weights("mlp", (SIDE, SIDE, 1), KINDS, seed=1)
+    for number in range(12):
+        merged = ~false
+        merged[:2] = number in slipped
+        weights = weights + train_fleet(trainer, weights, false, number)[merged].mean(axis=0)
+    probes = [draw_images(label, 8, stream(0, "probes", label)) for label in range(KINDS)]
+    images, labels = (np.concatenate(part) for part in zip(*probes, strict=True))
+    taken = model.logits(weights[None], stamp(images[labels != TARGET]))[0].argmax(axis=1) == TARGET
+    assert taken.mean() > 0.4
+    cohort = Cohort(
+        weights=weights,
+        updates=train_fleet(trainer, weights, false, 12),
+        samples=np.full(8, 120),
+        probe_images=images,
+        probe_labels=labels,
+        model=model,
+    )
+    rise = strengthened(cohort, find_traces(cohort.updates), find_moved(cohort))
+    assert rise[false].min() > 2.0 * rise[~false].max() + 0.3

@@ -4,7 +4,8 @@ Traces (``traces``) condemn what no training leaves behind. Of the rest four mea
 regression, whose weights ``bench/score_weights.py`` learned from honest and false updates of runs whose model
 stayed clean: where probability moves on the probes (``probe_margin``), whether the update points down the loss
 of just the classes that it moved (*descent*), whether that loss falls (*gain*), and how one-sided and how long
-it is. An update that would pass is searched for a trigger (``triggers``).
+it is. An update that would pass is searched for a trigger (``triggers``), and where the model that was sent out
+answers to one already, every update is asked whether it strengthens that.
 
 Classes are read off the update: with the loss over a vehicle's own classes only their rows of the last layer
 move. So a two-class vehicle is judged by its two classes, among which an honest update points the right way,
@@ -19,11 +20,12 @@ from typing import Final
 
 import numpy as np
 
+from platoon.learning.images import Images
 from platoon.learning.scores.cohort import Cohort
 from platoon.learning.scores.probes import CLEAR_SPREAD, LEAST_SPREAD, descent_step
 from platoon.learning.scores.rows import clip_rows, log_softmax, softmax
 from platoon.learning.scores.traces import Traces, find_traces
-from platoon.learning.scores.triggers import find_trigger
+from platoon.learning.scores.triggers import find_answers, find_trigger, strengthen
 from platoon.nouns import Bools, Floats, Ints, Scores, Weights
 
 NEUTRAL: Final = 0.5
@@ -35,6 +37,8 @@ COEFFICIENTS: Final = (2.14, 2.7, 0.78, -10.65, -9.83)
 OFFSET: Final = 8.68
 TRIGGER: Final = (0.47, -60.0)
 """Effect of a patch from which on it counts, and what it adds to the log-odds above that."""
+STRENGTHENED: Final = (2.3, -10.0)
+"""Rise of a known trigger's log-odds from which on it counts, and what it adds to the log-odds above that."""
 TRIGGER_CLASSES: Final = 3
 """Classes that are tried as a trigger's, those that moved most."""
 TRIGGER_MANY: Final = 4
@@ -53,6 +57,7 @@ def forensic(cohort: Cohort) -> Scores:
     measures, evidence = measure(cohort, traces, moved)
     odds = design(measures, traces) @ np.array(COEFFICIENTS) + OFFSET
     probed = moved[:, np.unique(cohort.probe_labels)].any(axis=1)
+    odds += STRENGTHENED[1] * np.maximum(0.0, strengthened(cohort, traces, moved) - STRENGTHENED[0])
     for row in np.flatnonzero(probed & (odds > 0.0) & ~traces.crafted):
         effect = search(cohort, traces, moved, int(row))
         odds[row] += TRIGGER[1] * max(0.0, effect - TRIGGER[0])
@@ -109,12 +114,32 @@ def search(cohort: Cohort, traces: Traces, moved: Bools, row: int) -> float:
     count = int(moved[row].sum())
     tried = count if count > TRIGGER_MANY else min(TRIGGER_CLASSES, count)
     wanted = np.argsort(-lengths, kind="stable")[:tried]
+    return find_trigger(cohort.model, cohort.weights, update, wanted, *_few_probes(cohort))
+
+
+def strengthened(cohort: Cohort, traces: Traces, moved: Bools) -> Floats:
+    """(K,) by how much each update strengthens a trigger of the classes that it moved, of those that the model that
+    was sent out answers to already; 0 without any."""
+    images, labels = _few_probes(cohort)
+    answers = find_answers(cohort.model, cohort.weights, images, labels)
+    if not answers:
+        return np.zeros(len(cohort.updates))
+    updates = clip_rows(cohort.updates, traces.reference)
+    rises = strengthen(cohort.model, cohort.weights, updates, answers, images, labels)
+    own = moved[:, [answer.label for answer in answers]]
+    most: Floats = np.where(own, rises, 0.0).max(axis=1)
+    return most
+
+
+def _few_probes(cohort: Cohort) -> tuple[Images, Ints]:
+    """The images on which triggers are tried, and their labels."""
     some = np.concatenate(
-        [np.flatnonzero(cohort.probe_labels == label)[:TRIGGER_PROBES] for label in range(classes)]
+        [
+            np.flatnonzero(cohort.probe_labels == label)[:TRIGGER_PROBES]
+            for label in range(cohort.model.classes)
+        ]
     )
-    return find_trigger(
-        cohort.model, cohort.weights, update, wanted, cohort.probe_images[some], cohort.probe_labels[some]
-    )
+    return cohort.probe_images[some], cohort.probe_labels[some]
 
 
 def _look(cohort: Cohort, length: float) -> tuple[Floats, Floats, float]:

@@ -7,15 +7,20 @@ of probability that it really moves is measured: near 1 for a planted trigger, w
 update's best patch moves less. The search is that of Neural Cleanse (Wang et al. 2019) cut down to one step and
 one square. The patch is not the attackers': its place, its colour and the class are found, only its size is
 assumed, a seventh of the image's edge.
+
+Once the model that was sent out answers to a trigger itself, an update that keeps the answer alive adds no
+probability. So the model's own answers are looked for too (``find_answers``), and an update is asked by how much
+it strengthens them in log-odds (``strengthen``): attackers do, honest updates of other images do not.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from platoon.learning.images import Images
 from platoon.learning.scores.cohort import ProbeModel
-from platoon.learning.scores.rows import softmax
+from platoon.learning.scores.rows import log_odds, softmax
 from platoon.nouns import Floats, Ints, Weights
 
 EXAGGERATIONS: Final = (8.0, 2.0)
@@ -27,6 +32,53 @@ EDGE: Final = 7
 """The patch's edge is the image's shorter edge over this."""
 WORTH_A_SECOND_LOOK: Final = 0.4
 """From this effect on the patch is tried on the model that was sent out too: its weakness is not the update's."""
+ANSWERS: Final = 0.3
+"""From this effect on a model answers to a patch: what networks that nobody attacked showed lay below 0.26."""
+NUDGE: Final = 2.0
+"""How many times the update the model moves when it is asked whether that strengthens an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A patch to which a model answers with a class, whatever the image."""
+
+    label: int
+    """The class."""
+    stamped: Images
+    """The images with the patch on them (n, height, width, channels)."""
+
+
+def find_answers(model: ProbeModel, weights: Weights, images: Images, labels: Ints) -> list[Answer]:
+    """Of the best patch for each class those that a model (D,) answers to, on images (n, height, width, channels)
+    with labels (n,)."""
+    classes = np.arange(model.classes)
+    gradients = model.input_gradients(weights, images, classes)
+    stamped = [_stamp(images, *_best_patch(gradient, images)) for gradient in gradients]
+    effects = _effects(model, weights, classes, stamped, images, labels)
+    return [
+        Answer(label=label, stamped=stamped[label]) for label in classes.tolist() if effects[label] >= ANSWERS
+    ]
+
+
+def strengthen(  # noqa: PLR0917
+    model: ProbeModel, weights: Weights, updates: Weights, answers: list[Answer], images: Images, labels: Ints
+) -> Floats:
+    """(K, A) by how much each update (K, D) strengthens each answer of a model (D,): the rise of the class's
+    log-odds by the patch, on images of other classes, with ``NUDGE`` times the update over that without it.
+
+    Log-odds, since a probability near 1 cannot rise: an update that keeps a trigger alive would not be seen.
+    """
+    candidates = np.concatenate([weights[None], weights + np.float32(NUDGE) * updates])
+    together = np.concatenate([images, *[answer.stamped for answer in answers]])
+    clean, *after = np.split(model.logits(candidates, together), len(answers) + 1, axis=1)
+    rises = np.zeros((len(candidates), len(answers)))
+    for column, (answer, logits) in enumerate(zip(answers, after, strict=True)):
+        others = labels != answer.label
+        if others.any():
+            rise = log_odds(logits[:, others], answer.label) - log_odds(clean[:, others], answer.label)
+            rises[:, column] = rise.mean(axis=1)
+    strengthened: Floats = rises[1:] - rises[0]
+    return strengthened
 
 
 def find_trigger(  # noqa: PLR0917
