@@ -67,8 +67,8 @@ class LinearModel:
         chosen = np.take_along_axis(matrices, wanted[:, :, None], axis=1)
         rows = chosen * len(images) - np.einsum("mnc,mcf->mf", shares, matrices)[:, None]
         # an input as long as 1 - black is scaled to two units
-        slopes: Floats = rows.reshape(*wanted.shape, *images.shape[1:]) * (1.0 - self._black) / 2.0
-        return slopes
+        slopes = rows.reshape(*wanted.shape, *images.shape[1:]) * (1.0 - self._black) / 2.0
+        return np.asarray(slopes, dtype=np.float64)
 
     def _pixels(self, images: Images) -> Floats:
         """(..., n, features)"""
