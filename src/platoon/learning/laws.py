@@ -72,7 +72,8 @@ class LinearModel:
 
     def _pixels(self, images: Images) -> Floats:
         """(..., n, features)"""
-        return self._black + images.reshape(*images.shape[:-3], -1) * ((1.0 - self._black) / 255.0)
+        scale = (1.0 - self._black) / 255.0
+        return np.asarray(self._black + images.reshape(*images.shape[:-3], -1) * scale, dtype=np.float64)
 
     def _matrices(self, wide: Floats) -> Floats:
         return np.asarray(wide[:, : -self.classes].reshape(len(wide), self.classes, -1), dtype=np.float64)
