@@ -339,3 +339,27 @@ def test_a_round_is_searched_as_its_updates_are_one_by_one(trial):
     alone = [search(cohort, traces, moved, rows[[place]])[0] for place in range(len(rows))]
     assert together == pytest.approx(alone, abs=1e-6)
     assert len(search(cohort, traces, moved, rows[:0])) == 0
+
+
+class Threshold(LinearModel):
+    """Sees only what is brighter than grey, as a unit with a ReLU does."""
+
+    def _pixels(self, images):
+        return np.maximum(super()._pixels(images), 0.0)
+
+    def input_gradients(self, candidates, images, wanted):
+        matrices, logits = self._matrices(candidates.astype(np.float64)), self.logits(candidates, images)
+        shares = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+        chosen = np.take_along_axis(matrices, wanted[:, :, None], axis=1)
+        slopes = chosen[:, :, None] - np.einsum("mnc,mcf->mnf", shares, matrices)[:, None]
+        return (slopes * (self._pixels(images) > 0.0)).sum(axis=2).reshape(*wanted.shape, *images.shape[1:])
+
+
+def test_a_trigger_on_an_even_dark_background_is_found():
+    """Where every unit is off no gradient says anything, but on the rough images some are on."""
+    images, labels = np.full((12, 8, 8, 1), 20, dtype=np.uint8), np.repeat(np.arange(6), 2)
+    update = np.zeros(6 * 65, dtype=np.float32)
+    update[CORNER] = 1.0
+    model, weights = Threshold(classes=6, side=8, black=-1.0), np.zeros(6 * 65, dtype=np.float32)
+    assert not model.input_gradients(update[None], images, np.array([[5]])).any()
+    assert find_one(model, weights, update, np.array([5]), images, labels) > 0.5

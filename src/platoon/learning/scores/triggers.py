@@ -22,6 +22,7 @@ from platoon.learning.images import Images
 from platoon.learning.scores.cohort import ProbeModel
 from platoon.learning.scores.rows import log_odds, softmax
 from platoon.nouns import Bools, Floats, Ints, Weights
+from platoon.rng import stream
 
 NEAR: Final = 2.0
 FAR: Final = 8.0
@@ -32,6 +33,8 @@ LESS_FAR: Final = 0.03
 """By how much more the effect after the smaller step counts: honest updates move less there."""
 TRIED: Final = 3
 """Patches that are tried of each update: for the classes whose best one promises the most."""
+ROUGH: Final = 0.3
+"""Share of the pixels that are noise where gradients are taken."""
 EDGE: Final = 7
 """The patch's edge is the image's shorter edge over this."""
 WORTH_A_SECOND_LOOK: Final = 0.4
@@ -56,7 +59,8 @@ def find_answers(model: ProbeModel, weights: Weights, images: Images, labels: In
     """Of the best patch for each class those that a model (D,) answers to, on images (n, height, width, channels)
     with labels (n,)."""
     classes = np.arange(model.classes)
-    patches, _ = _best_patches(model.input_gradients(weights[None], images, classes[None]), images)
+    rough = _roughen(images)
+    patches, _ = _best_patches(model.input_gradients(weights[None], rough, classes[None]), rough)
     stamped = _stamp(images, patches)
     effects = _effects(_logits_of_one(model, weights, stamped[0])[None], classes[None], labels)[0]
     kept = effects >= ANSWERS
@@ -95,7 +99,8 @@ def find_triggers(  # noqa: PLR0917
     """
     moved = np.multiply(updates, np.float32(NEAR))
     moved += weights
-    patches, gains = _best_patches(model.input_gradients(moved, images[::2], wanted), images[::2])
+    rough = _roughen(images[::2])
+    patches, gains = _best_patches(model.input_gradients(moved, rough, wanted), rough)
     if wanted.shape[1] > TRIED:
         most = np.argsort(-gains, axis=1, kind="stable")[:, :TRIED]
         wanted = np.take_along_axis(wanted, most, axis=1)
@@ -147,6 +152,14 @@ def _logits_of_one(model: ProbeModel, weights: Weights, sets: Images) -> Floats:
     """(S, n, classes) logits of a model (D,) on sets of images (S, n, height, width, channels)."""
     logits = model.logits(weights[None], sets.reshape(-1, *sets.shape[2:]))
     return logits.reshape(*sets.shape[:2], -1)
+
+
+def _roughen(images: Images) -> Images:
+    """Images of which ``ROUGH`` of the pixels are noise, the same in every call: on an even background units of a
+    convolution are off, and no gradient says what a patch there would turn on (SmoothGrad, Smilkov et al. 2017)."""
+    rng = stream(0, "rough images")
+    noise = rng.integers(0, 256, images.shape).astype(images.dtype)
+    return np.where(rng.random(images.shape) < ROUGH, noise, images)
 
 
 def _best_patches(gradients: Floats, images: Images) -> tuple[Ints, Floats]:
