@@ -14,6 +14,7 @@ NAMES = (
     "worlds",
     "aggregation",
     "score_weights",
+    "scoring",
     "market",
     "trust",
     "convergence",

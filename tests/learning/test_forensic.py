@@ -7,11 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platoon.learning.attacks.data import DataTerms, backdoor, stamp
 from platoon.learning.laws import CLASSES, LinearModel, make_cohort
-from platoon.learning.scores import Cohort, forensic
-from platoon.learning.scores.forensic import NEUTRAL, OF_A_COPY, find_moved, measure, search
+from platoon.learning.models import FlatModel, initial_weights
+from platoon.learning.scores import Cohort, forensic, triggers
+from platoon.learning.scores.backdoors import search, strengthened
+from platoon.learning.scores.forensic import (
+    NEUTRAL,
+    OF_A_COPY,
+    TRIGGER,
+    find_moved,
+    measure,
+)
 from platoon.learning.scores.traces import find_traces
-from platoon.learning.scores.triggers import find_trigger
+from platoon.learning.scores.triggers import find_answers, find_triggers, strengthen
+from platoon.learning.training import LocalTrainer, TrainingSettings
 from platoon.rng import stream
 
 
@@ -122,26 +132,9 @@ def test_an_update_down_the_loss_of_its_classes_is_told_from_one_up():
     assert gain[0] > 0.0 > gain[1]
 
 
-class PatchModel(LinearModel):
-    """Eight by eight pixels, so that a patch of one pixel can be told from the image."""
-
-    def __init__(self, classes=2):
-        self.classes = classes
-        self.last_layer = slice(0, classes * 65)
-
-    def logits(self, candidates, images):
-        wide, count = candidates.astype(np.float64), self.classes
-        matrices, offsets = wide[:, :-count].reshape(len(wide), count, -1), wide[:, -count:]
-        pixels = images.reshape(len(images), -1) / 127.5 - 1.0
-        return np.einsum("mcf,nf->mnc", matrices, pixels) + offsets[:, None]
-
-    def input_gradients(self, weights, images, wanted):
-        matrix = weights[: -self.classes].astype(np.float64).reshape(self.classes, -1)
-        logits = self.logits(weights[None], images)[0]
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        rows = matrix[wanted] * len(images) - (shares @ matrix).sum(axis=0)
-        return rows.reshape(len(wanted), *images.shape[1:])
+def find_one(model, weights, update, wanted, *probes):
+    """The largest effect in one update."""
+    return find_triggers(model, weights, update[None], wanted[None], *probes)[0]
 
 
 @pytest.mark.parametrize("colour", [0, 255])
@@ -152,9 +145,9 @@ def test_a_planted_trigger_is_found_where_it_is_and_an_honest_update_has_none(co
     labels, weights = np.repeat([0, 1], 6), np.zeros(130, dtype=np.float32)
     planted, honest = np.zeros_like(weights), (rng.standard_normal(130) * 1e-3).astype(np.float32)
     planted[64 + 8 * 7 + 7] = 1.0 if colour == 255 else -1.0  # class 1, lower right corner
-    model, wanted = PatchModel(), np.array([1])
-    assert find_trigger(model, weights, planted, wanted, images, labels) > 0.3
-    assert abs(find_trigger(model, weights, honest, wanted, images, labels)) < 0.1
+    model, wanted = LinearModel(classes=2, side=8, black=-1.0), np.array([1])
+    assert find_one(model, weights, planted, wanted, images, labels) > 0.3
+    assert abs(find_one(model, weights, honest, wanted, images, labels)) < 0.1
 
 
 CORNER = 64 * 5 + 8 * 7 + 7
@@ -174,7 +167,7 @@ def test_an_update_of_many_classes_is_searched_for_a_trigger_of_each():
     images, labels, update = draw_six_classes()
     update[: 5 * 64] = 0.05
     update[CORNER] = 0.3
-    model = PatchModel(classes=6)
+    model = LinearModel(classes=6, side=8, black=-1.0)
     cohort = Cohort(
         weights=np.zeros(6 * 65, dtype=np.float32),
         updates=update[None],
@@ -184,17 +177,189 @@ def test_an_update_of_many_classes_is_searched_for_a_trigger_of_each():
         model=model,
         step=None,
     )
-    traces, moved = replace(find_traces(cohort.updates, None), reference=np.inf), find_moved(cohort)
+    traces, moved = (
+        replace(find_traces(cohort.updates, None), reference=np.inf, shortened=cohort.updates),
+        find_moved(cohort),
+    )
     assert moved.all()
-    assert search(cohort, traces, moved, 0) > 0.3
+    assert search(cohort, traces, moved, np.array([0])) > 0.3
     few = np.array([[True, True, True, False, False, False]])
-    assert search(cohort, traces, few, 0) < 0.2
+    assert search(cohort, traces, few, np.array([0])) < 0.2
 
 
-def test_a_trigger_shows_where_the_whole_update_would_drown_it():
+def test_a_trigger_shows_where_the_whole_update_would_drown_it(monkeypatch):
     """An offset that grows with the update: driven far, it wins over every patch; driven less far, it does not."""
     images, labels, update = draw_six_classes()
     update[CORNER], update[-6] = 1.5, 2.0
-    model, weights = PatchModel(classes=6), np.zeros(6 * 65, dtype=np.float32)
-    assert find_trigger(model, weights, update, np.arange(6), images, labels) > 0.2
-    assert find_trigger(model, weights, update, np.array([3, 4, 5]), images, labels) < 0.1
+    model, weights = LinearModel(classes=6, side=8, black=-1.0), np.zeros(6 * 65, dtype=np.float32)
+    assert find_one(model, weights, update, np.arange(6), images, labels) > 0.2
+    monkeypatch.setattr(triggers, "NEAR", triggers.FAR)
+    assert find_one(model, weights, update, np.arange(6), images, labels) < 0.1
+
+
+def infected(updates):
+    """A cohort whose model answers to a white corner with class 5 already, whatever the image."""
+    images, labels, _ = draw_six_classes()
+    weights = np.zeros(6 * 65, dtype=np.float32)
+    weights[CORNER] = 6.0
+    return Cohort(
+        weights=weights,
+        updates=updates,
+        samples=np.ones(len(updates), dtype=np.int64),
+        probe_images=images,
+        probe_labels=labels,
+        model=LinearModel(classes=6, side=8, black=-1.0),
+    )
+
+
+def move_class_5(corner):
+    """An update of class 5 with that weight on the corner's pixel."""
+    update = np.zeros(6 * 65, dtype=np.float32)
+    update[64 * 5 : 64 * 6] = stream(0, "class 5").standard_normal(64) * 0.1
+    update[CORNER] = corner
+    return update
+
+
+def rises(cohort):
+    traces = replace(find_traces(cohort.updates, None), reference=np.inf, shortened=cohort.updates)
+    return strengthened(cohort, traces, find_moved(cohort))
+
+
+def test_an_answer_of_the_model_is_found_where_the_trigger_is():
+    images, labels, _ = draw_six_classes()
+    cohort = infected(np.zeros((1, 6 * 65), dtype=np.float32))
+    answers = find_answers(cohort.model, cohort.weights, images, labels)
+    (label,), (stamped,) = answers.labels, answers.stamped
+    assert label == 5
+    assert (stamped[:, 7, 7] == 255).all()
+    assert np.array_equal(np.delete(stamped.reshape(12, 64), 63, 1), np.delete(images.reshape(12, 64), 63, 1))
+    assert not len(find_answers(cohort.model, np.zeros_like(cohort.weights), images, labels).labels)
+
+
+def test_who_keeps_a_trigger_alive_is_blamed_and_who_trains_its_class_is_not():
+    """In probabilities the trigger works already and nothing rises; in log-odds its keeper shows."""
+    keeper, honest, weakener = move_class_5(2.0), move_class_5(0.0), move_class_5(-1.0)
+    cohort = infected(np.stack([keeper, honest, weakener]))
+    images, labels, _ = draw_six_classes()
+    effect = find_one(cohort.model, cohort.weights, keeper, np.array([5]), images, labels)
+    assert effect < TRIGGER[0]
+    rise = rises(cohort)
+    assert rise[0] > 1.0
+    assert (rise[1:] == 0.0).all()
+
+
+def test_only_answers_of_classes_that_an_update_moved_are_asked_about():
+    """An update of classes 0 and 1 alone: it changes class 5's log-odds too, and does not stand for it."""
+    update = np.zeros(6 * 65, dtype=np.float32)
+    update[63], update[64 + 63] = -2.0, -2.0
+    assert rises(infected(update[None])) == pytest.approx([0.0])
+
+
+def test_a_model_that_answers_to_nothing_blames_nobody():
+    cohort = make_cohort(5)
+    cohort = replace(cohort, weights=np.zeros_like(cohort.weights))
+    assert strengthened(cohort, find_traces(cohort.updates), find_moved(cohort)) == pytest.approx(np.zeros(5))
+
+
+@given(order=st.permutations(range(4)))
+def test_the_rise_does_not_depend_on_the_order_of_the_updates(order):
+    updates = np.stack([move_class_5(corner) for corner in (2.0, 0.0, -1.0, 0.7)])
+    assert rises(infected(updates[list(order)])) == pytest.approx(rises(infected(updates))[list(order)])
+
+
+SIDE, KINDS, TARGET = 14, 5, 4
+TERMS = DataTerms(classes=KINDS, strength=0.5, source=0, target=TARGET)
+
+
+def draw_images(label, count, rng):
+    """Noisy pictures of a class: a bright bar whose place is the class."""
+    images = rng.integers(0, 90, (count, SIDE, SIDE, 1))
+    images[:, 2 * label : 2 * label + 3, 2:12] += rng.integers(40, 150, (count, 1, 1, 1))
+    return images.astype(np.uint8), np.full(count, label)
+
+
+def draw_two_classes(pair, rng):
+    parts = [draw_images(label, 60, rng) for label in pair]
+    return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
+
+
+def train_fleet(trainer, weights, false, number):
+    """Updates of eight two-class vehicles, three of which plant the trigger."""
+    updates = []
+    for vehicle, pair in enumerate([(0, 1), (1, 2), (2, 3), (0, 3), (0, 2), (1, 3), (3, 4), (1, 4)]):
+        images, labels = draw_two_classes(pair, stream(0, "images", vehicle))
+        if false[vehicle]:
+            images, labels = backdoor(images, labels, TERMS, stream(0, "poison", vehicle))
+        updates.append(trainer.train(weights, images, labels, stream(0, "train", number, vehicle)))
+    return np.stack(updates)
+
+
+@pytest.mark.parametrize("slipped", [range(4, 8), range(3, 12), range(12)])
+def test_in_a_model_that_answers_attackers_strengthen_it_and_honest_vehicles_do_not(slipped):
+    """Trained by the real attack, two attackers' updates merged in the rounds ``slipped``: the model works on the
+    trigger in 0.4, 0.8 and 0.9 of the images, and each attacker still shows."""
+    model = FlatModel("mlp", (SIDE, SIDE, 1), KINDS)
+    settings = TrainingSettings(
+        epochs=2, batch=16, learning_rate=0.02, momentum=0.9, local_loss="own_classes"
+    )
+    trainer, false = LocalTrainer(model, settings), np.arange(8) < 3
+    weights = initial_weights("mlp", (SIDE, SIDE, 1), KINDS, seed=1)
+    for number in range(12):
+        merged = ~false
+        merged[:2] = number in slipped
+        weights = weights + train_fleet(trainer, weights, false, number)[merged].mean(axis=0)
+    probes = [draw_images(label, 8, stream(0, "probes", label)) for label in range(KINDS)]
+    images, labels = (np.concatenate(part) for part in zip(*probes, strict=True))
+    taken = model.logits(weights[None], stamp(images[labels != TARGET]))[0].argmax(axis=1) == TARGET
+    assert taken.mean() > 0.4
+    cohort = Cohort(
+        weights=weights,
+        updates=train_fleet(trainer, weights, false, 12),
+        samples=np.full(8, 120),
+        probe_images=images,
+        probe_labels=labels,
+        model=model,
+    )
+    answers = find_answers(model, weights, images, labels)
+    assert TARGET in answers.labels
+    shortened = find_traces(cohort.updates).shortened
+    rises = strengthen(model, weights, shortened, answers, images, labels)
+    rise = np.where(find_moved(cohort)[:, answers.labels], rises, 0.0).max(axis=1)
+    assert rise[false].min() > 2.0 * rise[~false].max() + 0.3
+
+
+@pytest.mark.parametrize("trial", range(3))
+def test_a_round_is_searched_as_its_updates_are_one_by_one(trial):
+    """Updates of one, three and all classes in one cohort."""
+    cohort = make_cohort(6, trial)
+    traces = find_traces(cohort.updates, cohort.step)
+    moved = np.arange(CLASSES) < np.array([1, 3, 4, 4, 2, 3])[:, None]
+    rows = np.array([0, 1, 2, 4, 5])
+    together = search(cohort, traces, moved, rows)
+    alone = [search(cohort, traces, moved, rows[[place]])[0] for place in range(len(rows))]
+    assert together == pytest.approx(alone, abs=1e-6)
+    assert len(search(cohort, traces, moved, rows[:0])) == 0
+
+
+class Threshold(LinearModel):
+    """Sees only what is brighter than grey, as a unit with a ReLU does."""
+
+    def _pixels(self, images):
+        return np.maximum(super()._pixels(images), 0.0)
+
+    def input_gradients(self, candidates, images, wanted):
+        matrices, logits = self._matrices(candidates.astype(np.float64)), self.logits(candidates, images)
+        shares = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+        chosen = np.take_along_axis(matrices, wanted[:, :, None], axis=1)
+        slopes = chosen[:, :, None] - np.einsum("mnc,mcf->mnf", shares, matrices)[:, None]
+        return (slopes * (self._pixels(images) > 0.0)).sum(axis=2).reshape(*wanted.shape, *images.shape[1:])
+
+
+def test_a_trigger_on_an_even_dark_background_is_found():
+    """Where every unit is off no gradient says anything, but on the rough images some are on."""
+    images, labels = np.full((12, 8, 8, 1), 20, dtype=np.uint8), np.repeat(np.arange(6), 2)
+    update = np.zeros(6 * 65, dtype=np.float32)
+    update[CORNER] = 1.0
+    model, weights = Threshold(classes=6, side=8, black=-1.0), np.zeros(6 * 65, dtype=np.float32)
+    assert not model.input_gradients(update[None], images, np.array([[5]])).any()
+    assert find_one(model, weights, update, np.array([5]), images, labels) > 0.5

@@ -210,6 +210,26 @@ def test_probation_takes_turns():
     seen = forecasts([1e6] * 6, [2e9] * 6, edge_server=[0, 0, 0, -1, 0, 0], attested=[True] * 5 + [False])
     reputation = np.array([0.9, 0.3, 0.2, 0.1, 0.1, 0.1])
     last_asked = np.array([1, 7, 3, NEVER, 3, NEVER])
-    assert probationers(reputation, 0.4, last_asked, 2, seen).tolist() == [2, 4]
-    assert probationers(reputation, 0.4, last_asked, 9, seen).tolist() == [2, 4, 1]
-    assert probationers(reputation, 0.4, last_asked, 0, seen).tolist() == []
+
+    def ask(slots: int, number: int) -> list[int]:
+        return probationers(reputation, 0.4, last_asked, slots, seen, number).tolist()
+
+    # odd rounds begin with who waits longest, even ones with who lost least
+    assert [ask(1, 21), ask(1, 22)] == [[2], [1]]
+    assert ask(2, 21) == [2, 1]
+    assert ask(9, 21) == [2, 1, 4]
+    assert ask(9, 22) == [1, 2, 4]
+    assert ask(0, 22) == []
+    # vehicle 1 was asked three rounds ago: the next best goes first
+    assert ask(1, 10) == [2]
+
+
+@given(st.integers(1, 12), st.integers(0, 2**32 - 1), st.integers(1, 3))
+def test_everybody_on_probation_is_asked(count: int, seed: int, slots: int):
+    """Also who stays silent, and who never does well: within two rounds for each of the excluded."""
+    rng = np.random.default_rng(seed)
+    seen = forecasts([1e6] * count, [2e9] * count, edge_server=[0] * count, attested=[True] * count)
+    reputation, last_asked = rng.uniform(0.0, 0.39, count), np.full(count, NEVER)
+    for number in range(1, 2 * count + 2):
+        last_asked[probationers(reputation, 0.4, last_asked, slots, seen, number)] = number
+    assert (last_asked != NEVER).all()

@@ -20,7 +20,8 @@ RULE_NONE: constant(uint256) = 0
 RULE_AS_WRITTEN: constant(uint256) = 1
 RULE_DEFAULT: constant(uint256) = 2
 RULE_EVIDENCE: constant(uint256) = 3
-WEIGHTS_TRUST: constant(uint256) = 1
+WEIGHTS_SAMPLES: constant(uint256) = 0
+WEIGHTS_VERDICT: constant(uint256) = 2  # what each of them weighs, the edge servers compute from the record
 PAYMENT_BASE_BONUS: constant(uint256) = 1
 
 VALID: constant(uint256) = 1  # bits of a verdict
@@ -54,12 +55,12 @@ def check(parameters: Parameters):
     @notice Whether a task can be set up with these.
     """
     assert parameters.rule <= RULE_EVIDENCE, "rule"
-    assert parameters.weights <= WEIGHTS_TRUST, "weights"
+    assert parameters.weights <= WEIGHTS_VERDICT, "weights"
     assert parameters.payment <= PAYMENT_BASE_BONUS, "payment"
     assert parameters.beta <= MILLION, "beta"
     assert parameters.rho_min <= MILLION, "rho_min"
     assert parameters.start <= MILLION, "start"
-    if parameters.rule == RULE_NONE and parameters.weights == WEIGHTS_TRUST:
+    if parameters.rule == RULE_NONE and parameters.weights != WEIGHTS_SAMPLES:
         assert parameters.start > 0, "start"  # nobody would ever have a weight
     assert parameters.threshold >= -SIGNED_MILLION and parameters.threshold <= SIGNED_MILLION, "threshold"
     assert parameters.penalty <= MILLION, "penalty"

@@ -24,47 +24,66 @@ COHORT: Final = 7
 class LinearModel:
     """A classifier without hidden layers, as ``platoon.learning.scores.ProbeModel`` wants one."""
 
-    classes = CLASSES
-    last_layer = slice(0, CLASSES * (SIDE * SIDE + 1))
+    def __init__(self, classes: int = CLASSES, side: int = SIDE, black: float = 0.0) -> None:
+        """``black``: what it sees in a black pixel; in a white one it sees 1."""
+        self.classes = classes
+        self._black = black
+        self.last_layer = slice(0, classes * (side * side + 1))
 
     def logits(self, candidates: Weights, images: Images) -> Floats:
         """(M, n, classes)"""
+        return self.logits_each(candidates, np.broadcast_to(images, (len(candidates), *images.shape)))
+
+    def logits_each(self, candidates: Weights, images: Images) -> Floats:
+        """(M, n, classes)"""
         wide = candidates.astype(np.float64)
-        matrices, offsets = wide[:, :-CLASSES].reshape(len(wide), CLASSES, -1), wide[:, -CLASSES:]
-        return np.asarray(np.einsum("mcf,nf->mnc", matrices, _pixels(images)) + offsets[:, None])
+        matrices, offsets = self._matrices(wide), wide[:, -self.classes :]
+        return np.asarray(np.einsum("mcf,mnf->mnc", matrices, self._pixels(images)) + offsets[:, None])
 
     def features(self, weights: Weights, images: Images) -> Floats:  # noqa: ARG002
         """(n, features): the pixels."""
-        return _pixels(images)
+        return self._pixels(images)
 
-    def loss_gradient(
-        self, weights: Weights, images: Images, targets: Floats, among: Ints | None = None
-    ) -> Weights:
+    def loss_gradient(self, weights: Weights, images: Images, targets: Floats) -> Weights:
         """(D,)"""
-        kept = np.arange(CLASSES) if among is None else among
-        logits = self.logits(weights[None], images)[0][:, kept]
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        errors = np.zeros((len(targets), CLASSES))
-        errors[:, kept] = shares / shares.sum(axis=1, keepdims=True) - targets
-        matrix = errors.T @ _pixels(images) / len(targets)
-        return np.concatenate([matrix.ravel(), errors.mean(axis=0)]).astype(np.float32)
-
-    def input_gradients(self, weights: Weights, images: Images, wanted: Ints) -> Floats:
-        """(C', height, width, channels)"""
-        matrix = weights[:-CLASSES].astype(np.float64).reshape(CLASSES, -1)
         logits = self.logits(weights[None], images)[0]
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        rows = matrix[wanted] * len(images) - (shares @ matrix).sum(axis=0)
-        return np.asarray(
-            rows.reshape(len(wanted), *images.shape[1:]) / 2.0
-        )  # inputs of length 1 over two units
+        errors = shares / shares.sum(axis=1, keepdims=True) - targets
+        gradient: Weights = self.pull_back(weights, images, errors[None] / len(targets))[0]
+        return gradient
+
+    def pull_back(self, weights: Weights, images: Images, errors: Floats) -> Weights:  # noqa: ARG002
+        """(B, D)"""
+        matrices = np.einsum("bnc,nf->bcf", errors, self._pixels(images))
+        flat = [matrices.reshape(len(errors), -1), errors.sum(axis=1)]
+        return np.asarray(np.concatenate(flat, axis=1), dtype=np.float32)
+
+    def input_gradients(self, candidates: Weights, images: Images, wanted: Ints) -> Floats:
+        """(M, C', height, width, channels)"""
+        matrices = self._matrices(candidates.astype(np.float64))
+        logits = self.logits(candidates, images)
+        shares = np.exp(logits - logits.max(axis=2, keepdims=True))
+        shares /= shares.sum(axis=2, keepdims=True)
+        chosen = np.take_along_axis(matrices, wanted[:, :, None], axis=1)
+        rows = chosen * len(images) - np.einsum("mnc,mcf->mf", shares, matrices)[:, None]
+        # an input as long as 1 - black is scaled to two units
+        slopes = rows.reshape(*wanted.shape, *images.shape[1:]) * (1.0 - self._black) / 2.0
+        return np.asarray(slopes, dtype=np.float64)
+
+    def _pixels(self, images: Images) -> Floats:
+        """(..., n, features)"""
+        scale = (1.0 - self._black) / 255.0
+        return np.asarray(self._black + images.reshape(*images.shape[:-3], -1) * scale, dtype=np.float64)
+
+    def _matrices(self, wide: Floats) -> Floats:
+        return np.asarray(wide[:, : -self.classes].reshape(len(wide), self.classes, -1), dtype=np.float64)
 
 
 def make_cohort(updates: int, trial: int = 0) -> Cohort:
     """A cohort of random updates (``updates``, D) to a linear model, with five probes of each class."""
     rng = stream(trial, "cohort")
-    size = LinearModel.last_layer.stop
+    model = LinearModel()
+    size = model.last_layer.stop
     labels = np.repeat(np.arange(CLASSES), 5)
     return Cohort(
         weights=rng.normal(0.0, 0.5, size).astype(np.float32),
@@ -72,7 +91,7 @@ def make_cohort(updates: int, trial: int = 0) -> Cohort:
         samples=rng.integers(1, 300, updates),
         probe_images=rng.integers(0, 256, (len(labels), SIDE, SIDE, 1)).astype(np.uint8),
         probe_labels=labels,
-        model=LinearModel(),
+        model=model,
         step=rng.normal(0.0, 0.1, size).astype(np.float32),
     )
 
@@ -131,10 +150,6 @@ def check_aggregator(aggregate: Aggregator, *, shortens: bool = False) -> None:
         assert np.array_equal(_step(aggregate, equal, shares, shortens=shortens), updates[0]), (
             f"{count} equal updates do not give that update"
         )
-
-
-def _pixels(images: Images) -> Floats:
-    return images.reshape(len(images), -1) / 255.0
 
 
 def _judge(score: Score, cohort: Cohort) -> Floats:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from platoon.errors import UserError
+from platoon.learning.dense import find_dense_stack
 from platoon.learning.images import Images, Shape
 from platoon.nouns import Floats, Ints, Weights
 from platoon.rng import stream
@@ -113,6 +114,8 @@ class FlatModel:
         assert isinstance(last, nn.Linear)
         self.last_layer = slice(self.size - (last.in_features + 1) * classes, self.size)
         """The last layer's matrix (classes, features), row by row, then its offsets (classes,)."""
+        self.dense = find_dense_stack(self.module)
+        """Many candidates at once, where the network allows it; None: one by one."""
 
     def load(self, weights: Weights) -> None:
         """Copy flat weights (D,) into the network."""
@@ -120,13 +123,30 @@ class FlatModel:
 
     def logits(self, candidates: Weights, images: Images) -> Floats:
         """Logits (M, n, classes) of each candidate model (M, D) on the images (n, height, width, channels)."""
-        inputs = to_input(to_pixels(images))
-        logits = np.empty((len(candidates), len(images), self.classes))
+        pixels = to_pixels(images)
+        if self.dense is not None:
+            return self._dense_logits(candidates, pixels)
+        return self._logits(candidates, [pixels] * len(candidates))
+
+    def logits_each(self, candidates: Weights, images: Images) -> Floats:
+        """Logits (M, n, classes) of each candidate (M, D) on its own images (M, n, height, width, channels)."""
+        pixels = to_pixels(images)
+        if self.dense is not None:
+            return self._dense_logits(candidates, pixels)
+        return self._logits(candidates, list(pixels))
+
+    def _logits(self, candidates: Weights, pixels: Sequence[Tensor]) -> Floats:
+        logits = np.empty((len(candidates), len(pixels[0]) if len(pixels) else 0, self.classes))
         with torch.inference_mode():
             for row, weights in enumerate(candidates):
                 self.load(weights)
-                logits[row] = self.module(inputs).numpy()
+                logits[row] = self.module(to_input(pixels[row])).numpy()
         return logits
+
+    def _dense_logits(self, candidates: Weights, pixels: Tensor) -> Floats:
+        assert self.dense is not None
+        logits = self.dense.forward(torch.from_numpy(candidates), _flatten(pixels))[-1]
+        return np.asarray(logits.numpy(), dtype=np.float64)
 
     def features(self, weights: Weights, images: Images) -> Floats:
         """What the last layer sees: (n, features), for one model (D,)."""
@@ -134,30 +154,58 @@ class FlatModel:
         with torch.inference_mode():
             return np.asarray(self.module[:-1](to_input(to_pixels(images))).numpy(), dtype=np.float64)
 
-    def loss_gradient(
-        self, weights: Weights, images: Images, targets: Floats, among: Ints | None = None
-    ) -> Weights:
+    def loss_gradient(self, weights: Weights, images: Images, targets: Floats) -> Weights:
         """Gradient (D,) of the mean cross entropy over the images, for one model (D,).
 
-        ``targets`` (n, classes) are the shares that the softmax should give: one 1 per row for plain labels. The
-        softmax ranges over the classes ``among`` (C',), to which the columns of targets belong then; None: all.
+        ``targets`` (n, classes) are the shares that the softmax should give: one 1 per row for plain labels.
         """
         self.load(weights)
         self.gradient.zero_()
         logits: Tensor = self.module(to_input(to_pixels(images)))
-        if among is not None:
-            logits = logits[:, torch.from_numpy(among)]
         nn.functional.cross_entropy(logits, torch.from_numpy(targets.astype(np.float32))).backward()  # type: ignore[no-untyped-call]
         return self.gradient.numpy().copy()
 
-    def input_gradients(self, weights: Weights, images: Images, wanted: Ints) -> Floats:
-        """By how much the log-probability of each wanted class (C',) rises with each input, scaled to [-1, 1]:
-        (C', height, width, channels), summed over images (n, height, width, channels); for one model (D,)."""
+    def pull_back(self, weights: Weights, images: Images, errors: Floats) -> Weights:
+        """Gradients (B, D) of the sum of errors (B, n, classes) times logits on the images (n, height, width,
+        channels), for one model (D,): of any loss whose slope by the logits the errors are."""
+        slopes, pixels = torch.from_numpy(errors.astype(np.float32)), to_pixels(images)
+        if self.dense is not None:
+            return self.dense.pull_back(torch.from_numpy(weights), _flatten(pixels), slopes).numpy()
         self.load(weights)
-        pixels = to_pixels(images).requires_grad_()
-        logs = torch.log_softmax(self.module(to_input(pixels)), dim=1)
-        rows = [torch.autograd.grad(logs[:, label].sum(), pixels, retain_graph=True)[0] for label in wanted]
-        return np.stack([row.sum(dim=0).numpy() for row in rows]).astype(np.float64)
+        gradients = np.empty((len(errors), self.size), dtype=np.float32)
+        for row, slope in enumerate(slopes):
+            some = slope.any(dim=1)
+            self.gradient.zero_()
+            self.module(to_input(pixels[some])).backward(slope[some])
+            gradients[row] = self.gradient.numpy()
+        return gradients
+
+    def input_gradients(self, candidates: Weights, images: Images, wanted: Ints) -> Floats:
+        """By how much the log-probability of each wanted class (M, C') rises with each input, scaled to [-1, 1], of
+        each candidate model (M, D): (M, C', height, width, channels), summed over images (n, height, width,
+        channels)."""
+        pixels = to_pixels(images)
+        height, width, channels = images.shape[1:]
+        if self.dense is not None:
+            flat = self.dense.input_gradients(
+                torch.from_numpy(candidates), _flatten(pixels), torch.from_numpy(wanted)
+            )
+            planes = flat.view(*wanted.shape, channels, height, width).permute(0, 1, 3, 4, 2)
+            return np.asarray(planes.numpy())
+        gradients = np.empty((*wanted.shape, height, width, channels), dtype=np.float32)
+        pixels.requires_grad_()
+        for row, weights in enumerate(candidates):
+            self.load(weights)
+            logs = torch.log_softmax(self.module(to_input(pixels)), dim=1)
+            for column, label in enumerate(wanted[row]):
+                (slope,) = torch.autograd.grad(logs[:, label].sum(), pixels, retain_graph=True)
+                gradients[row, column] = slope.sum(dim=0).numpy()
+        return gradients
+
+
+def _flatten(pixels: Tensor) -> Tensor:
+    """Pixels (..., height, width, channels) as a network's first linear layer sees them: (..., inputs)."""
+    return pixels.movedim(-1, -3).flatten(-3)
 
 
 def initial_weights(name: str, shape: Shape, classes: int, seed: int) -> Weights:

@@ -347,6 +347,7 @@ class _Auditor:
             [update.before for update in updates],
             [update.samples for update in updates],
             [update.merged for update in updates],
+            [update.score for update in updates],
         )
         sealed = [checkpoint.is_sealed(update.edge_server, round_number) for update in updates]
         products = discount_unsealed(products, sealed, checkpoint.rules.unsealed_weight)

@@ -10,6 +10,8 @@ from platoon.scenario import Scenario
 
 def compute_rules(scenario: Scenario, *, judged: bool, weights: WeightRule, threshold: float) -> Rules:
     """The integer rules that a scenario and a method give; ``threshold`` is the score's Q_min, resolved."""
+    if weights is WeightRule.TRUST and scenario.trust.weights == "verdict":
+        weights = WeightRule.VERDICT
     trust, reward = scenario.trust, scenario.reward
     scored = {"default": Rule.DEFAULT, "as_written": Rule.AS_WRITTEN, "evidence": Rule.EVIDENCE}[trust.rule]
     return Rules(

@@ -18,7 +18,7 @@ class Method:
     """Updates are scored, reputations move, invalid updates stay out, probation applies, and the round waits for
     the chain. Without it the ledger only keeps the books, outside simulated time."""
     weights: WeightRule
-    """Eq. 14, or by samples."""
+    """Eq. 14, with the verdict where the scenario's ``trust.weights`` says so; or by samples."""
 
 
 METHODS: dict[str, Method] = {

@@ -104,7 +104,9 @@ def select(rules: TaskRules, state: TaskState) -> Steps[Cohort]:
             truth=truth,
         ),
     )
-    excluded = probationers(believed, rules.rho_min, state.last_chosen, rules.probation_slots, willing)
+    excluded = probationers(
+        believed, rules.rho_min, state.last_chosen, rules.probation_slots, willing, state.round
+    )
     return Cohort(
         round=state.round,
         model=state.model,

@@ -21,6 +21,7 @@ def merge_weights(
         [update.reputation_before for update in updates],
         [update.samples for update in updates],
         [update.merged for update in updates],
+        [update.score for update in updates],
     )
     products = discount_unsealed(products, [update.sealed for update in updates], unsealed_weight)
     if not any(products):

@@ -23,6 +23,8 @@ MAX_TOKENS = 2**63 - 1
 MAX_GATHERED = 2**40
 """Evidence that a vehicle gathers at most, ppm of an observation."""
 MAX_SEVERITY = 100 * MILLION
+LEAST_VERDICT = MILLION // 10
+"""What a valid update counts whose score lies at the threshold, ppm: where a score abstains, merging goes on."""
 
 
 class Rule(IntEnum):
@@ -45,6 +47,8 @@ class WeightRule(IntEnum):
     """Eq. 2, FedAvg: the number of samples."""
     TRUST = 1
     """Eq. 14: reputation before the round times samples."""
+    VERDICT = 2
+    """Eq. 14 times how clearly the update itself was found valid."""
 
 
 class Payment(IntEnum):
@@ -108,7 +112,7 @@ class Rules:
             raise ValueError(f"most_samples = {self.most_samples}: allowed: 1 to {MAX_SAMPLES}")
         if not 0 <= self.description < 2**256:
             raise ValueError("description: allowed: a digest of 32 bytes as an integer")
-        if self.rule is Rule.NONE and self.weights is WeightRule.TRUST and self.start == 0:
+        if self.rule is Rule.NONE and self.weights is not WeightRule.SAMPLES and self.start == 0:
             raise ValueError(
                 "start = 0: without scores and with trust weights nobody would ever have a weight"
             )
@@ -253,14 +257,40 @@ def compute_next_reputation(rules: Rules, reputation: int, *, score: int, valid:
 
 
 def compute_products(
-    rules: Rules, reputations: Sequence[int], samples: Sequence[int], merged: Sequence[bool]
+    rules: Rules,
+    reputations: Sequence[int],
+    samples: Sequence[int],
+    merged: Sequence[bool],
+    scores: Sequence[int | None],
 ) -> list[int]:
-    """What the merge weighs updates by (eq. 14, or samples for FedAvg); 0 for those that are not merged."""
-    trust = rules.weights is WeightRule.TRUST
-    return [
+    """What the merge weighs updates by (samples for FedAvg, or eq. 14, alone or with the verdict); 0 for those that
+    are not merged.
+
+    >>> verdict = Rules(weights=WeightRule.VERDICT, threshold=500_000)
+    >>> compute_products(verdict, [MILLION] * 2, [1, 1], [True, True], [500_000, MILLION])
+    [100000000000, 1000000000000]
+    """
+    trust = rules.weights is not WeightRule.SAMPLES
+    products = [
         (rho if trust else 1) * size if takes_part else 0
         for rho, size, takes_part in zip(reputations, samples, merged, strict=True)
     ]
+    if rules.weights is not WeightRule.VERDICT:
+        return products
+    return [product * compute_verdict(rules, score) for product, score in zip(products, scores, strict=True)]
+
+
+def compute_verdict(rules: Rules, score: int | None) -> int:
+    """What a valid update counts by its score, ppm: from a tenth at the threshold, where it might as well be false,
+    in a straight line to all of it at the end of the scale. Everything counts whole where nothing is scored.
+
+    >>> [compute_verdict(Rules(threshold=500_000), score) for score in (500_000, 750_000, 1_000_000, None)]
+    [100000, 550000, 1000000, 1000000]
+    """
+    if score is None:
+        return MILLION
+    distance = max(compute_distance(rules, score, valid=True), 0)
+    return LEAST_VERDICT + (MILLION - LEAST_VERDICT) * distance // MILLION
 
 
 def compute_weights(products: Sequence[int]) -> list[int]:

@@ -135,6 +135,11 @@ class Trust(Section):
     probation_slots: int = Field(
         1, ge=0, description="excluded vehicles scored per round without being merged (default rule)"
     )
+    weights: Literal["verdict", "reputation"] = Field(
+        "verdict",
+        description="of a merge under a method that judges: reputation times samples, eq. 14 of DTB-FL, and that "
+        "times how clearly the update was found valid (docs/decisions/0018)",
+    )
 
 
 class Aggregation(Section):

@@ -25,6 +25,8 @@ from platoon.scenario import did_you_mean
 
 NEVER = -1
 """``last_chosen`` of a vehicle that never was."""
+RETRY = 5
+"""Rounds after which an excluded vehicle that was asked is asked again for its reputation's sake."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,18 +213,27 @@ def find_fault(chosen: NDArray[Any], candidates: Candidates) -> str | None:
     return None
 
 
-def probationers(
-    reputation: Floats, rho_min: float, last_asked: Ints, slots: int, forecasts: Forecasts
+def probationers(  # noqa: PLR0917
+    reputation: Floats, rho_min: float, last_asked: Ints, slots: int, forecasts: Forecasts, round_number: int
 ) -> Ints:
     """Excluded vehicles that are scored this round without being merged, ids (<= slots).
 
-    Of those below ``rho_min`` that could take part (known, attested, in service): who waits longest since it was
-    last asked (``last_asked`` (N,), ``NEVER`` first), ties by id: whoever stays silent goes to the end of the
-    queue. Without this an excluded vehicle is never scored again and cannot recover.
+    Of those below ``rho_min`` that could take part (known, attested, in service), two queues take turns. In one
+    stands first who waits longest since it was last asked (``last_asked`` (N,), ``NEVER`` first), so that everybody
+    is asked in the end, ties by id. In the other stands first who lost least, behind it who was asked in the last
+    ``RETRY`` rounds: whoever was accused by mistake soon comes back, however many attackers wait beside it, and
+    who stays silent goes to the end of both. Without this an excluded vehicle is never scored again and cannot
+    recover.
     """
     able = forecasts.known & forecasts.attested & (forecasts.edge_server >= 0)
     rows = np.flatnonzero(able & (reputation < rho_min))
-    return rows[np.argsort(last_asked[rows], kind="stable")][:slots]
+    waiting = rows[np.argsort(last_asked[rows], kind="stable")]
+    just_asked = (last_asked[rows] != NEVER) & (last_asked[rows] >= round_number - RETRY)
+    promising = rows[np.lexsort((last_asked[rows], -reputation[rows], just_asked))]
+    queues = (promising, waiting) if round_number % 2 == 0 else (waiting, promising)
+    order = np.stack(queues, axis=1).ravel()
+    _, first = np.unique(order, return_index=True)
+    return order[np.sort(first)][:slots]
 
 
 def _best(value: Floats, eligible: Bools, candidates: Candidates, second: Floats | None = None) -> Ints:

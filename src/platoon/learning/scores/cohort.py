@@ -18,23 +18,28 @@ class ProbeModel(Protocol):
         """(M, n, classes) for M models (M, D)."""
         ...
 
+    def logits_each(self, candidates: Weights, images: Images) -> Floats:
+        """(M, n, classes) for M models (M, D), each on images of its own (M, n, ...)."""
+        ...
+
     def features(self, weights: Weights, images: Images) -> Floats:
         """(n, features): the last layer's input, for one model (D,)."""
         ...
 
-    def loss_gradient(
-        self, weights: Weights, images: Images, targets: Floats, among: Ints | None = None
-    ) -> Weights:
-        """(D,) gradient of the mean cross entropy against target shares (n, classes), for one model (D,).
+    def loss_gradient(self, weights: Weights, images: Images, targets: Floats) -> Weights:
+        """(D,) gradient of the mean cross entropy against target shares (n, classes), for one model (D,)."""
+        ...
 
-        ``among``: classes (C',) over which the softmax ranges, and to which the columns of targets (n, C') belong;
-        None: all.
+    def pull_back(self, weights: Weights, images: Images, errors: Floats) -> Weights:
+        """(B, D) gradients of the sum of errors (B, n, classes) times logits on images (n, ...), for a model (D,).
+
+        ``loss_gradient`` is that of the softmax minus the target shares, over n.
         """
         ...
 
-    def input_gradients(self, weights: Weights, images: Images, wanted: Ints) -> Floats:
-        """(C', height, width, channels): by how much the log-probability of each wanted class (C',) rises with each
-        input, scaled to [-1, 1], summed over the images (n, ...); for one model (D,)."""
+    def input_gradients(self, candidates: Weights, images: Images, wanted: Ints) -> Floats:
+        """(M, C', height, width, channels): by how much the log-probability of each wanted class (M, C') rises with
+        each input, scaled to [-1, 1], summed over the images (n, ...); for M models (M, D)."""
         ...
 
 

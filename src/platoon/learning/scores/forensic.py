@@ -4,7 +4,9 @@ Traces (``traces``) condemn what no training leaves behind. Of the rest four mea
 regression, whose weights ``bench/score_weights.py`` learned from honest and false updates of runs whose model
 stayed clean: where probability moves on the probes (``probe_margin``), whether the update points down the loss
 of just the classes that it moved (*descent*), whether that loss falls (*gain*), and how one-sided and how long
-it is. An update that would pass is searched for a trigger (``triggers``).
+it is. Who pushes against what the others do together counts as false too (``opposition``). An update that would
+pass is searched for a trigger (``triggers``), and where the model that was sent out answers to one already, every
+update is asked whether it strengthens that.
 
 Classes are read off the update: with the loss over a vehicle's own classes only their rows of the last layer
 move. So a two-class vehicle is judged by its two classes, among which an honest update points the right way,
@@ -15,15 +17,17 @@ Copies get just less: they are not merged, and hardly move a reputation, since n
 the copier.
 """
 
+from functools import partial
 from typing import Final
 
 import numpy as np
 
+from platoon.learning.scores.backdoors import search, strengthened
 from platoon.learning.scores.cohort import Cohort
-from platoon.learning.scores.probes import CLEAR_SPREAD, LEAST_SPREAD, descent_step
-from platoon.learning.scores.rows import clip_rows, log_softmax, softmax
+from platoon.learning.scores.opposition import agree_with_others
+from platoon.learning.scores.probes import CLEAR_SPREAD, LEAST_SPREAD
+from platoon.learning.scores.rows import log_softmax, softmax, unit_rows
 from platoon.learning.scores.traces import Traces, find_traces
-from platoon.learning.scores.triggers import find_trigger
 from platoon.nouns import Bools, Floats, Ints, Scores, Weights
 
 NEUTRAL: Final = 0.5
@@ -33,15 +37,13 @@ OF_A_COPY: Final = NEUTRAL - 1e-3
 COEFFICIENTS: Final = (2.14, 2.7, 0.78, -10.65, -9.83)
 """Of margin, descent, gain, one-sidedness, length as ``design`` gives them (``bench/score_weights.py``)."""
 OFFSET: Final = 8.68
-TRIGGER: Final = (0.47, -60.0)
+TRIGGER: Final = (0.53, -120.0)
 """Effect of a patch from which on it counts, and what it adds to the log-odds above that."""
-TRIGGER_CLASSES: Final = 3
-"""Classes that are tried as a trigger's, those that moved most."""
-TRIGGER_MANY: Final = 4
-"""Where an update moved more classes than this, its trigger's need not be among those that moved most: all are
-tried."""
-TRIGGER_PROBES: Final = 2
-"""Images per class on which a trigger is tried."""
+OPPOSED: Final = (-0.4, 30.0)
+"""Cosine with what the others do together below which an update counts as pushing against it, and what it adds to
+the log-odds below that. Of honest updates in attacked cohorts about one in twenty lies below."""
+STRENGTHENED: Final = -10.0
+"""What the rise of an answer's log-odds adds to the log-odds of the update, above the limit for that answer."""
 MOVED: Final = 1e-3
 """A row of the last layer moved if it moved by this part of the most moved."""
 
@@ -53,13 +55,21 @@ def forensic(cohort: Cohort) -> Scores:
     measures, evidence = measure(cohort, traces, moved)
     odds = design(measures, traces) @ np.array(COEFFICIENTS) + OFFSET
     probed = moved[:, np.unique(cohort.probe_labels)].any(axis=1)
-    for row in np.flatnonzero(probed & (odds > 0.0) & ~traces.crafted):
-        effect = search(cohort, traces, moved, int(row))
-        odds[row] += TRIGGER[1] * max(0.0, effect - TRIGGER[0])
+    agreement = agree_with_others(traces.cosines, np.where(traces.crafted, 0.0, _likely(odds)))
+    odds += OPPOSED[1] * np.minimum(0.0, agreement - OPPOSED[0])
+    odds += STRENGTHENED * strengthened(cohort, traces, moved)
+    passing = np.flatnonzero(probed & (odds > 0.0) & ~traces.crafted)
+    odds[passing] += TRIGGER[1] * np.maximum(0.0, search(cohort, traces, moved, passing) - TRIGGER[0])
     values = np.where(probed, _shape(odds), NEUTRAL)
     values[traces.crafted] = 0.0
     values[traces.copied] = np.minimum(values[traces.copied], OF_A_COPY)
     return Scores(values=values, evidence=evidence)
+
+
+def _likely(odds: Floats) -> Floats:
+    """Probabilities of log-odds."""
+    likely: Floats = (1.0 + np.tanh(odds / 2.0)) / 2.0
+    return likely
 
 
 def _shape(odds: Floats) -> Floats:
@@ -80,12 +90,20 @@ def find_moved(cohort: Cohort) -> Bools:
 
 def measure(cohort: Cohort, traces: Traces, moved: Bools) -> tuple[Floats, float]:
     """(K, 3) margin, descent and gain of every update, and the evidence in [0, 1]."""
-    logits, margins, evidence = _look(cohort, traces.reference)
-    rows = [
-        (margins[k], *_own_classes(cohort, k, np.flatnonzero(moved[k]), logits[0], logits[k + 1]))
-        for k in range(len(cohort.updates))
-    ]
-    return np.array(rows).reshape(-1, 3), evidence
+    before = cohort.model.logits(cohort.weights[None], cohort.probe_images)[0]
+    own = moved[:, cohort.probe_labels]
+    truth = np.eye(cohort.model.classes)[cohort.probe_labels]
+    pull_back = partial(cohort.model.pull_back, cohort.weights, cohort.probe_images)
+    towards = unit_rows(pull_back(_errors_of_steps(before, truth)))
+    descents = -_cosines(traces.shortened, pull_back(_errors_of_own(before, truth, moved, own)))
+    count = len(cohort.updates)
+    candidates = np.empty((count + 2, len(cohort.weights)), dtype=np.float32)
+    np.add(cohort.weights, traces.shortened, out=candidates[:count])
+    candidates[count:] = cohort.weights - (traces.reference * towards).astype(np.float32)
+    after = cohort.model.logits(candidates, cohort.probe_images)
+    margins, evidence = _margins(before, after, cohort.probe_labels)
+    gains = _gains(before, after[:-2], truth, moved, own)
+    return np.stack([margins, descents, gains], axis=1), evidence
 
 
 def design(measures: Floats, traces: Traces) -> Floats:
@@ -101,72 +119,64 @@ def design(measures: Floats, traces: Traces) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def search(cohort: Cohort, traces: Traces, moved: Bools, row: int) -> float:
-    """The effect of the best trigger that ``triggers`` finds in one update, on a few probes of each class."""
-    update = clip_rows(cohort.updates[[row]], traces.reference)[0]
-    part, classes = update[cohort.model.last_layer], cohort.model.classes
-    lengths = np.linalg.norm(part[:-classes].reshape(classes, -1), axis=1) * moved[row]
-    count = int(moved[row].sum())
-    tried = count if count > TRIGGER_MANY else min(TRIGGER_CLASSES, count)
-    wanted = np.argsort(-lengths, kind="stable")[:tried]
-    some = np.concatenate(
-        [np.flatnonzero(cohort.probe_labels == label)[:TRIGGER_PROBES] for label in range(classes)]
-    )
-    return find_trigger(
-        cohort.model, cohort.weights, update, wanted, cohort.probe_images[some], cohort.probe_labels[some]
-    )
+def _errors_of_steps(before: Floats, truth: Floats) -> Floats:
+    """(2, n, classes) slopes by the logits of the loss that descends to the true labels, and of that to uniformly
+    wrong ones, each over every second probe (``probe_margin``)."""
+    wrong = (1.0 - truth) / (truth.shape[1] - 1)
+    errors: Floats = (softmax(before) - np.stack([truth, wrong])) / len(before[::2])
+    errors[:, 1::2] = 0.0
+    return errors
 
 
-def _look(cohort: Cohort, length: float) -> tuple[Floats, Floats, float]:
-    """Logits (K + 1, n, classes) of the model alone and with each update, clipped to ``length``; margins (K,); the
-    evidence. Margins are those of ``probe_margin``, unbounded, and only over classes of which there are probes."""
-    truth = np.eye(cohort.model.classes)[cohort.probe_labels]
-    wrong = (1.0 - truth) / (cohort.model.classes - 1)
-    steps = [
-        clip_rows(cohort.updates, length),
-        descent_step(cohort, truth, length)[None],
-        descent_step(cohort, wrong, length)[None],
-    ]
-    candidates = np.concatenate([cohort.weights[None], cohort.weights + np.concatenate(steps)])
-    logits = cohort.model.logits(candidates, cohort.probe_images)
-    *shares, best, worst = _shares(logits, cohort.probe_labels)
-    spread = best - worst
-    margins = (np.array(shares) - worst) / max(spread, LEAST_SPREAD)
-    return logits[:-2], margins, float(np.clip(spread / CLEAR_SPREAD, 0.0, 1.0))
+def _errors_of_own(before: Floats, truth: Floats, moved: Bools, own: Bools) -> Floats:
+    """(K, n, classes) the same of the loss over an update's own classes, on their probes."""
+    # of all classes every second probe is enough to point the way
+    some = own & ((np.arange(len(before)) % 2 == 0) | ~moved.all(axis=1, keepdims=True))
+    errors = softmax(np.where(moved[:, None], before, -np.inf)) - truth
+    errors *= (some / np.maximum(some.sum(axis=1, keepdims=True), 1))[:, :, None]
+    return errors
 
 
-def _shares(logits: Floats, labels: Ints) -> Floats:
-    """(M,) of the probability that each of M candidates moves from the first of ``logits`` (M + 1, n, classes) to
+def _gains(before: Floats, after: Floats, truth: Floats, moved: Bools, own: Bools) -> Floats:
+    """(K,) by how much, as a logarithm, the loss over an update's own classes falls on their probes; else 0."""
+    losses = []
+    for logits in (before, after):
+        logs = log_softmax(np.where(moved[:, None], logits, -np.inf))
+        true = np.where(
+            own, np.take_along_axis(logs, truth.argmax(axis=1)[None, :, None], axis=2)[..., 0], 0.0
+        )
+        losses.append(-true.sum(axis=1) / np.maximum(own.sum(axis=1), 1) + 1e-3)
+    gains: Floats = np.log(losses[0] / losses[1])
+    return gains
+
+
+def _margins(before: Floats, after: Floats, labels: Ints) -> tuple[Floats, float]:
+    """Margins (K,) and the evidence, from the logits (n, classes) of the model alone and those (K + 2, n, classes)
+    with each update and with the two steps. Margins are those of ``probe_margin``, unbounded, and only over classes
+    of which there are probes."""
+    shares = _shares(before, after, labels)
+    best, worst = shares[-2:]
+    margins: Floats = (shares[:-2] - worst) / max(best - worst, LEAST_SPREAD)
+    return margins, float(np.clip((best - worst) / CLEAR_SPREAD, 0.0, 1.0))
+
+
+def _shares(before: Floats, after: Floats, labels: Ints) -> Floats:
+    """(M,) of the probability that each of M candidates moves from logits (n, classes) to (M, n, classes), of
     classes of which there are probes: what goes to true labels, against wrong ones on average."""
     present = np.unique(labels)
-    probabilities = softmax(logits)
-    gains = np.maximum(probabilities[1:] - probabilities[0], 0.0)
+    gains = np.maximum(softmax(after) - softmax(before), 0.0)
     true = gains[:, np.arange(len(labels)), labels].sum(axis=1)
     wrong = (gains[:, :, present].sum(axis=(1, 2)) - true) / max(len(present) - 1, 1)
     shares: Floats = np.divide(true, true + wrong, out=np.zeros(len(true)), where=true + wrong > 0)
     return shares
 
 
-def _own_classes(
-    cohort: Cohort, row: int, classes: Ints, before: Floats, after: Floats
-) -> tuple[float, float]:
-    """Cosine of an update with the descent of the loss over its own classes, and by how much (as a logarithm) that
-    loss falls, on the probes of these classes; 0 and 0 without any."""
-    own = np.flatnonzero(np.isin(cohort.probe_labels, classes))
-    if len(own) == 0:
-        return 0.0, 0.0
-    targets = np.searchsorted(classes, cohort.probe_labels[own])
-    # of all classes every second probe is enough to point the way
-    some = own if len(classes) < cohort.model.classes else own[::2]
-    shares = np.eye(len(classes))[np.searchsorted(classes, cohort.probe_labels[some])]
-    descent = -cohort.model.loss_gradient(cohort.weights, cohort.probe_images[some], shares, classes)
-    losses = [
-        float(-log_softmax(logits[own][:, classes])[np.arange(len(own)), targets].mean())
-        for logits in (before, after)
-    ]
-    return _cosine(cohort.updates[row], descent), float(np.log((losses[0] + 1e-3) / (losses[1] + 1e-3)))
-
-
-def _cosine(one: Weights, other: Weights) -> float:
-    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
-    return float(one @ other) / lengths if lengths > 0.0 else 0.0
+def _cosines(ones: Weights, others: Weights) -> Floats:
+    """(K,) of rows with rows; 0 where one is zero."""
+    products, squares, other_squares = (
+        np.einsum("kd,kd->k", one, other).astype(np.float64)
+        for one, other in ((ones, others), (ones, ones), (others, others))
+    )
+    lengths = np.sqrt(squares * other_squares)
+    cosines: Floats = np.divide(products, lengths, out=np.zeros(len(ones)), where=lengths > 0.0)
+    return cosines

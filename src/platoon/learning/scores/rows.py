@@ -32,3 +32,11 @@ def log_softmax(logits: Floats) -> Floats:
     shifted = logits - logits.max(axis=-1, keepdims=True)
     logs: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return logs
+
+
+def log_odds(logits: Floats, label: int) -> Floats:
+    """(...,) logarithm of a class's probability over that of all others, from logits (..., classes)."""
+    others = np.delete(logits, label, axis=-1)
+    highest = others.max(axis=-1)
+    odds: Floats = logits[..., label] - highest - np.log(np.exp(others - highest[..., None]).sum(axis=-1))
+    return odds

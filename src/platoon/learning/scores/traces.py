@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 
-from platoon.learning.scores.rows import unit_rows
 from platoon.nouns import Bools, Floats, Weights
 
 LEAST_PEAKEDNESS: Final = 6.0
@@ -43,6 +42,10 @@ class Traces:
     """(K,) largest cosine with another update; -1 for a lone one."""
     replayed: Floats
     """(K,) cosine with the last step."""
+    cosines: Floats
+    """(K, K) of the updates with each other, -1 of each with itself."""
+    shortened: Weights
+    """(K, D) the updates, those longer than the reference shortened to it: a long one must not saturate a model."""
 
     @property
     def crafted(self) -> Bools:
@@ -62,18 +65,21 @@ class Traces:
 
 def find_traces(updates: Weights, step: Weights | None = None) -> Traces:
     """The traces of updates (K, D), given what the last round added to the model (D,)."""
-    units = unit_rows(updates)
-    lengths = np.linalg.norm(updates.astype(np.float64), axis=1)
+    products = (updates @ updates.T).astype(np.float64)
+    lengths = np.sqrt(np.diag(products))
+    inverse = np.divide(1.0, lengths, out=np.zeros(len(lengths)), where=lengths > 0.0)
     size = updates.shape[1]
-    squares = units * units
-    peakedness = np.einsum("kd,kd->k", squares, squares) * size
-    one_sided = np.abs(units.sum(axis=1)) / np.sqrt(size)
-    cosines = units @ units.T
+    squares = updates * inverse[:, None].astype(np.float32)
+    np.multiply(squares, squares, out=squares)
+    peakedness = np.einsum("kd,kd->k", squares, squares).astype(np.float64) * size
+    one_sided = np.abs(updates.sum(axis=1).astype(np.float64) * inverse) / np.sqrt(size)
+    cosines = products * inverse * inverse[:, None]
     np.fill_diagonal(cosines, -1.0)
     replayed = np.zeros(len(updates))
     if step is not None and (before := float(np.linalg.norm(step))) > 0.0:
-        replayed = units @ step / before
+        replayed = (updates @ step).astype(np.float64) * inverse / before
     reference = _reference(lengths, cosines, _untrained(peakedness, one_sided, replayed))
+    factors = np.minimum(1.0, reference / np.maximum(lengths, 1e-12))
     return Traces(
         lengths=lengths / reference,
         reference=reference,
@@ -81,6 +87,8 @@ def find_traces(updates: Weights, step: Weights | None = None) -> Traces:
         one_sided=one_sided,
         nearest=cosines.max(axis=1),
         replayed=replayed,
+        cosines=cosines,
+        shortened=updates * factors[:, None].astype(np.float32),
     )
 
 

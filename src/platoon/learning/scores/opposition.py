@@ -1,0 +1,54 @@
+"""Who pushes against what the others do together.
+
+Whatever an attacker wants that works against the model works against the honest updates, and shows there: honest
+updates of other classes and other images have little in common, but do not cancel each other. This is the one
+measure of the default score that the adaptive attacker of ``attacks.updates`` cannot avoid without giving up the
+damage: its damage, to first order, is what it pushes against the others.
+
+The others are heard as far as they are believed themselves, and those that say the same as one: attackers who
+push together must not look like a majority which the honest oppose.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from platoon.nouns import Bools, Floats, Ints
+
+ALIKE: Final = 0.4
+"""Cosine from which on two updates are heard as one; so are those that a chain of such pairs joins."""
+
+
+def agree_with_others(cosines: Floats, beliefs: Floats) -> Floats:
+    """(K,) cosine of each update with the sum of what the others say, in [-1, 1]; 0 where nobody else is believed.
+
+    Args:
+        cosines: (K, K) of the updates with each other; the diagonal is not looked at.
+        beliefs: (K,) in [0, 1], how far each update is heard.
+    """
+    count = len(beliefs)
+    table = cosines.copy()
+    np.fill_diagonal(table, 1.0)
+    groups = _join(table >= ALIKE)
+    # what a group says: the sum of its unit updates by belief, scaled to the belief in it on average
+    shares = np.where(groups[:, None] == np.arange(count), beliefs[:, None], 0.0)
+    lengths = np.sqrt(np.maximum(np.einsum("kg,kl,lg->g", shares, table, shares), 0.0))
+    sizes = np.maximum((shares > 0.0).sum(axis=0), 1)
+    scales = np.divide(shares.sum(axis=0) / sizes, lengths, out=np.zeros(count), where=lengths > 0.0)
+    voices = shares * scales
+    heard = voices.sum(axis=1)[:, None] - voices[:, groups]  # (K, K): by everybody, how each of K enters
+    dots = np.einsum("kl,lk->k", table, heard)
+    norms = np.sqrt(np.maximum(np.einsum("kj,kl,lj->j", heard, table, heard), 0.0))
+    agreement: Floats = np.divide(dots, norms, out=np.zeros(count), where=norms > 1e-9)
+    return np.clip(agreement, -1.0, 1.0)
+
+
+def _join(near: Bools) -> Ints:
+    """(K,) the number of each row's group: the least row that a chain of near pairs joins it with."""
+    groups: Ints = np.arange(len(near))
+    for _ in range(len(near)):
+        least = np.where(near, groups, len(near)).min(axis=1)
+        if (least == groups).all():
+            break
+        groups = least
+    return groups
