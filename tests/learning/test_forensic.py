@@ -357,7 +357,7 @@ class Threshold(LinearModel):
 
 def test_a_trigger_on_an_even_dark_background_is_found():
     """Where every unit is off no gradient says anything, but on the rough images some are on."""
-    images, labels = np.full((12, 8, 8, 1), 20, dtype=np.uint8), np.repeat(np.arange(6), 2)
+    images, labels = np.full((60, 8, 8, 1), 20, dtype=np.uint8), np.repeat(np.arange(6), 10)
     update = np.zeros(6 * 65, dtype=np.float32)
     update[CORNER] = 1.0
     model, weights = Threshold(classes=6, side=8, black=-1.0), np.zeros(6 * 65, dtype=np.float32)

@@ -62,7 +62,7 @@ accounts = st.sampled_from([*(account.address for account in EVERYBODY), *SET.ad
 rules = st.builds(
     Rules,
     rule=st.sampled_from(Rule),
-    weights=st.just(WeightRule.TRUST),
+    weights=st.sampled_from([WeightRule.TRUST, WeightRule.VERDICT]),
     payment=st.sampled_from(Payment),
     beta=ppm,
     rho_min=ppm,

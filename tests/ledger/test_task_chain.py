@@ -187,12 +187,18 @@ def test_rules_of_a_scenario_are_integers(town):
     rules = compute_rules(scenario, judged=True, weights=WeightRule.TRUST, threshold=0.3)
     assert rules == Rules(
         rule=Rule.EVIDENCE,
+        weights=WeightRule.VERDICT,
         pool=10_000_000,
         base=200_000,
         bonus=5_000_000,
         most_samples=300,
         description=int.from_bytes(describe_scenario(scenario), "big"),
     )
+    by_reputation = scenario.model_copy(
+        update={"trust": scenario.trust.model_copy(update={"weights": "reputation"})}
+    )
+    as_written = compute_rules(by_reputation, judged=True, weights=WeightRule.TRUST, threshold=0.3)
+    assert as_written.weights is WeightRule.TRUST
     more = scenario.model_copy(update={"workers": 7})
     assert describe_scenario(more) == describe_scenario(scenario)
     assert describe_scenario(scenario.model_copy(update={"seed": 2})) != describe_scenario(scenario)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from platoon.nouns import MILLION
 from platoon.records.rules import (
+    LEAST_VERDICT,
     MAX_SAMPLES,
     WEIGHT_TOTAL,
     Rule,
@@ -17,6 +18,7 @@ from platoon.records.rules import (
     compute_next_reputation,
     compute_products,
     compute_quorum,
+    compute_verdict,
     compute_weights,
     has_majority,
     is_merged,
@@ -122,9 +124,24 @@ def test_invalid_products(products):
 
 def test_products_are_trust_or_samples_of_what_is_merged():
     reputations, samples, merged = [500_000, 250_000, 900_000], [100, 200, 300], [True, True, False]
-    trust = compute_products(Rules(weights=WeightRule.TRUST), reputations, samples, merged)
-    plain = compute_products(Rules(weights=WeightRule.SAMPLES), reputations, samples, merged)
+    scores = [1_000_000, 600_000, 800_000]
+    trust, plain, verdict = (
+        compute_products(Rules(weights=rule, threshold=200_000), reputations, samples, merged, scores)
+        for rule in (WeightRule.TRUST, WeightRule.SAMPLES, WeightRule.VERDICT)
+    )
     assert (trust, plain) == ([50_000_000, 50_000_000, 0], [100, 200, 0])
+    # half of the way from the threshold to the end: a tenth and half of nine tenths
+    assert verdict == [50_000_000 * 1_000_000, 50_000_000 * 550_000, 0]
+
+
+@given(st.integers(-1_000_000, 1_000_000), st.data())
+def test_a_clearer_verdict_never_weighs_less(threshold, data):
+    rules = Rules(threshold=threshold, weights=WeightRule.VERDICT)
+    low, high = sorted(data.draw(st.lists(st.integers(threshold, 1_000_000), min_size=2, max_size=2)))
+    assert LEAST_VERDICT <= compute_verdict(rules, low) <= compute_verdict(rules, high) <= 1_000_000
+    assert compute_verdict(rules, 1_000_000) == compute_verdict(rules, None) == 1_000_000
+    if threshold < 1_000_000:
+        assert compute_verdict(rules, threshold) == LEAST_VERDICT
 
 
 @given(st.integers(1, 64))
