@@ -35,7 +35,8 @@ def test_two_by_hand_and_a_plain_sum_where_nobody_is_alike(count, seed):
     found = agree_with_others(table, beliefs)
     for k in range(count):
         others = sum(beliefs[j] * rows[j] for j in range(count) if j != k)
-        assert found[k] == pytest.approx(rows[k] @ others / np.linalg.norm(others))
+        credit = min(1.0, beliefs.sum() - beliefs[k])
+        assert found[k] == pytest.approx(credit * rows[k] @ others / np.linalg.norm(others))
 
 
 @given(st.integers(2, 10), seeds)
@@ -65,6 +66,12 @@ def test_who_is_not_believed_is_not_heard():
     believed = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
     alone = agree_with_others(cosines(rows[:5]), believed[:5])
     np.testing.assert_allclose(agree_with_others(cosines(rows), believed)[:5], alone, atol=1e-9)
+
+
+def test_one_who_is_hardly_believed_accuses_nobody():
+    """Of two updates that contradict each other only the believed one is heard."""
+    table = np.array([[-1.0, -0.9], [-0.9, -1.0]])
+    assert agree_with_others(table, np.array([1.0, 0.01])) == pytest.approx([-0.009, -0.9])
 
 
 def test_a_lone_update_opposes_nobody():

@@ -20,7 +20,8 @@ ALIKE: Final = 0.4
 
 
 def agree_with_others(cosines: Floats, beliefs: Floats) -> Floats:
-    """(K,) cosine of each update with the sum of what the others say, in [-1, 1]; 0 where nobody else is believed.
+    """(K,) cosine of each update with the sum of what the others say, in [-1, 1]; less where they are together not
+    believed as much as one who is believed entirely, 0 where nobody is.
 
     Args:
         cosines: (K, K) of the updates with each other; the diagonal is not looked at.
@@ -33,14 +34,16 @@ def agree_with_others(cosines: Floats, beliefs: Floats) -> Floats:
     # what a group says: the sum of its unit updates by belief, scaled to the belief in it on average
     shares = np.where(groups[:, None] == np.arange(count), beliefs[:, None], 0.0)
     lengths = np.sqrt(np.maximum(np.einsum("kg,kl,lg->g", shares, table, shares), 0.0))
-    sizes = np.maximum((shares > 0.0).sum(axis=0), 1)
-    scales = np.divide(shares.sum(axis=0) / sizes, lengths, out=np.zeros(count), where=lengths > 0.0)
+    trusted = shares.sum(axis=0) / np.maximum((shares > 0.0).sum(axis=0), 1)
+    scales = np.divide(trusted, lengths, out=np.zeros(count), where=lengths > 0.0)
     voices = shares * scales
+    credit = np.minimum(1.0, trusted.sum() - trusted[groups])
     heard = voices.sum(axis=1)[:, None] - voices[:, groups]  # (K, K): by everybody, how each of K enters
     dots = np.einsum("kl,lk->k", table, heard)
     norms = np.sqrt(np.maximum(np.einsum("kj,kl,lj->j", heard, table, heard), 0.0))
-    agreement: Floats = np.divide(dots, norms, out=np.zeros(count), where=norms > 1e-9)
-    return np.clip(agreement, -1.0, 1.0)
+    dots = np.divide(dots, norms, out=np.zeros(count), where=norms > 1e-9)
+    agreement: Floats = np.clip(dots, -1.0, 1.0) * credit
+    return agreement
 
 
 def _join(near: Bools) -> Ints:
