@@ -98,7 +98,7 @@ def test_malfunctioning_edge_servers_have_a_table_of_their_own(name):
     assert len({line.count("|") for line in lines}) == 1
     assert sum(line.startswith("| nobody |") for line in lines) == len({row["attack"] for row in rows})
     if name == BLOCKS:
-        (line,) = [line for line in lines if line.startswith("| 1 root | none |")]
+        (line,) = [line for line in lines if line.startswith("| 1 root | label_flip |")]
         assert "| 150 | 3 | 6 | 141 | 0 | 21 | 12 | [{'2': 49}, {'2': 49}, {'2': 49}] |" in line
 
 
