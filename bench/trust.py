@@ -1,12 +1,14 @@
 """Attacks against the default method, plain FedAvg and the oracle, on paired seeds (docs/trust.md).
 
     python -m bench trust
+    python -m bench trust again
 
 plays the cells of ``bench/grids/trust_*.toml`` that ``bench/out/trust_cells.json`` does not have yet, keeps
 what they measured there, prints the tables and writes ``bench/out/trust.json``: a row for every setting, attack,
 share and method, with the digests of the grid files that it comes from. Accuracies are means of the last ten
 rounds; spreads are half the range over the seeds. ``bench/out/trust_centralised.json`` keeps what centralised
-training reaches.
+training reaches. Cells marked as *former* were played by code of which the judgement has changed since; ``again``
+forgets and plays them.
 """
 
 import json
@@ -43,6 +45,8 @@ MEASURES = (
 )
 COMMON_AXES = ("attack", "method", "seed", "fleet.malicious_share")
 """Axes with a column of their own; what a grid varies besides is a row's setting."""
+FORMER = ", former"
+"""What stands behind a row's name where one of its cells is of former code."""
 SHARES = (0.8, 0.85, 0.9)
 """Of the centralised accuracy, whose first round and second are reported."""
 
@@ -50,6 +54,8 @@ SHARES = (0.8, 0.85, 0.9)
 def main() -> None:
     """Play what is missing, print and keep."""
     grids = [load_grid(path) for path in sorted(GRIDS.glob("trust_*.toml"))]
+    if sys.argv[2:3] == ["again"]:
+        forget_former(CELLS, RUNS)
     results = play(grids)
     references = train_references(grids)
     rows = [row for grid in grids for row in describe(grid, results, references)]
@@ -58,6 +64,16 @@ def main() -> None:
         row["fedavg_accuracy"] = find(rows, row, "fedavg")
     print(write_tables(rows))
     (OUT / "trust.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def forget_former(kept_in: Path, runs: Path) -> None:
+    """Drop the kept cells that are of former code."""
+    kept: dict[str, Any] = json.loads(kept_in.read_text(encoding="utf-8"))
+    former = {digest for digest, result in kept.items() if result.get("former")}
+    for digest in former:
+        for path in runs.glob(f"*/cells/{digest}.json"):
+            path.unlink()
+    keep_cells({digest: result for digest, result in kept.items() if digest not in former}, kept_in)
 
 
 def play(grids: Sequence[Grid], kept_in: Path = CELLS, runs: Path = RUNS) -> dict[str, Any]:
@@ -134,6 +150,7 @@ def make_row(
         values = [result[name] for result in found if result.get(name) is not None]
         row[name] = statistics.fmean(values) if values else None
         row[f"{name}_spread"] = (max(values) - min(values)) / 2 if values else None
+    row["former"] = any(result.get("former", False) for result in found)
     row["named_edge_servers"] = [result["named_edge_servers"] for result in found]
     if (
         grid.name == BLOCKS and row["faulty_edge_servers"]
@@ -268,7 +285,7 @@ def _attack_table(rows: Sequence[dict[str, Any]]) -> str:
 def _attack_line(row: dict[str, Any]) -> str:
     works = "" if row["backdoor_success"] is None else f", works in {with_spread(row, 'backdoor_success')}"
     cells = [
-        row["attack"] + works,
+        row["attack"] + works + (FORMER if row["former"] else ""),
         with_spread(row, "accuracy"),
         number(row["oracle_accuracy"]),
         number(row["fedavg_accuracy"]),
@@ -284,6 +301,7 @@ def _cost_line(row: dict[str, Any]) -> str:
         for share in SHARES
     )
     method = f"{row['method']}, {row['share']:.0%} attackers" + (row["setting"] and f", {row['setting']}")
+    method += FORMER if row["former"] else ""
     centralised = row["centralised_accuracy"]
     accuracy = f"{with_spread(row, 'accuracy')} | {centralised:.3f} | {row['accuracy'] / centralised:.3f}"
     return f"| {method} | {accuracy} | {shares} | {number(row['judge_over_train'])} |"

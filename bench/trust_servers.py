@@ -26,7 +26,8 @@ def name_faults(scenario: Scenario) -> str:
 def write_server_tables(rows: Sequence[dict[str, Any]]) -> list[str]:
     """In Markdown: rows of the table of four edge servers, then the whole tables of the other two grids."""
     four = [
-        f"| one edge server, {row['faulty_edge_servers'].split()[1]} | {with_spread(row, 'accuracy')} | "
+        f"| one edge server, {row['faulty_edge_servers'].split()[1]}{', former' * row['former']} | "
+        f"{with_spread(row, 'accuracy')} | "
         f"{number(row['auc'])} | {number(row['poisoned_weight_second_half'])} | {row['named_edge_servers']} |"
         for row in rows
         if row["faulty_edge_servers"] and row["grid"] not in OWN_TABLES

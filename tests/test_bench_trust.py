@@ -62,6 +62,22 @@ def test_a_row_gathers_seeds_and_names_what_the_grid_varies(grid):
     assert {row["centralised_accuracy"] for row in rows} == {None}
 
 
+def test_rows_of_former_code_say_so_and_are_forgotten_when_asked(grid, tmp_path):
+    results = {cell.digest: make_result(0.9) for cell in grid.cells}
+    first = grid.cells[0].digest
+    results[first]["former"] = True
+    rows = trust.describe(grid, results, {})
+    assert [row["former"] for row in rows] == [True] + [False] * (len(rows) - 1)
+    kept, waiting = tmp_path / "cells.json", tmp_path / "runs" / "trust_other" / "cells"
+    waiting.mkdir(parents=True)
+    for digest in results:
+        (waiting / f"{digest}.json").write_text("{}")
+    trust.keep_cells(results, kept)
+    trust.forget_former(kept, tmp_path / "runs")
+    assert json.loads(kept.read_text()).keys() == results.keys() - {first}
+    assert {path.stem for path in waiting.iterdir()} == results.keys() - {first}
+
+
 def test_accuracies_are_compared_within_one_partition_and_attack(grid):
     results = {cell.digest: make_result(number / 100) for number, cell in enumerate(grid.cells)}
     rows = trust.describe(grid, results, {})
