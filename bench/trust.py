@@ -186,6 +186,7 @@ def name_row(cell: Cell) -> dict[str, Any]:
             if axis not in COMMON_AXES
         ),
         "attack": cell.levels.get("attack", scenario.fleet.attack) if not oracle else "any",
+        "attack_strength": scenario.fleet.attack_strength,
         "share": scenario.fleet.malicious_share if attacked else 0.0,
         "method": "oracle" if oracle else scenario.method,
         "faulty_edge_servers": name_faults(scenario),
@@ -250,7 +251,7 @@ def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> fl
         "alpha",
         "share",
         "edge_servers",
-        *(() if method == "oracle" else ("attack",)),
+        *(() if method == "oracle" else ("attack", "attack_strength")),
     )
     same: Callable[[dict[str, Any]], bool] = lambda other: all(other[key] == row[key] for key in keys)  # noqa: E731
     found = [
