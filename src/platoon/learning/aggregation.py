@@ -11,15 +11,14 @@ from typing import Final
 
 import numpy as np
 
-from platoon.learning.server_step import Moments, ServerStep
+from platoon.learning.server_step import STEP_BITS, Moments, ServerStep
 from platoon.nouns import FixedPoint, Ints, Weights
-from platoon.records.rules import WEIGHT_TOTAL
+from platoon.records.rules import WEIGHT_BITS, WEIGHT_TOTAL
 
-SCALE: Final = 1 << 24
+SCALE: Final = 1 << STEP_BITS
 """Fixed-point units in one."""
 LIMIT: Final = 64 * SCALE
 """Largest magnitude of a parameter or of an update's entry, in fixed-point units."""
-WEIGHT_BITS: Final = WEIGHT_TOTAL.bit_length() - 1
 
 Aggregator = Callable[[FixedPoint, Ints], FixedPoint]
 """Updates (K, D) and weights (K,) that sum to 2^20, to the step (D,) that is added to the model. Must not depend on

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import numpy as np
 
 from platoon.nouns import FixedPoint, Ints
-from platoon.records.rules import WEIGHT_TOTAL
+from platoon.records.rules import WEIGHT_BITS, WEIGHT_TOTAL
 
 STEP_BITS: Final = 24
 """Steps, and so roots of second moments, are in units of 2^-24."""
@@ -21,7 +21,6 @@ FIRST_BITS: Final = 32
 """First moments are in units of 2^-32: eight bits more than steps, so that small steps are not lost to rounding."""
 MOST: Final = 1 << 62
 """Second moments, in units of 2^-48, go no further: FedAdagrad's only grow."""
-SHARE_BITS: Final = WEIGHT_TOTAL.bit_length() - 1
 
 Optimiser = Literal["momentum", "adam", "yogi", "adagrad"]
 
@@ -94,12 +93,12 @@ class ServerStep:
         """
         if moments is not None:
             # rate |m| < 2^24 2^38: an int64; 2^-20 2^-32 over 2^-24 2^-4 is 2^-24.
-            divisor = _root(moments.second) + self.adaptivity << SHARE_BITS + FIRST_BITS - 2 * STEP_BITS
+            divisor = _root(moments.second) + self.adaptivity << WEIGHT_BITS + FIRST_BITS - 2 * STEP_BITS
             adapted: Ints = np.sign(moments.first) * (self.rate * np.abs(moments.first) // divisor)
             return adapted
         if self.rate == WEIGHT_TOTAL and self.momentum == 0:
             return step.astype(np.int64)
-        taken: Ints = (self.rate * step.astype(np.int64) >> SHARE_BITS) + _share(
+        taken: Ints = (self.rate * step.astype(np.int64) >> WEIGHT_BITS) + _share(
             self.momentum, model.astype(np.int64) - former
         )
         return taken
@@ -107,14 +106,14 @@ class ServerStep:
 
 def _share(share: int, values: Ints) -> Ints:
     """A share (units of 2^-20, at most 1) of values (D,) below 2^43 in magnitude, rounded towards zero."""
-    kept: Ints = np.sign(values) * (share * np.abs(values) >> SHARE_BITS)
+    kept: Ints = np.sign(values) * (share * np.abs(values) >> WEIGHT_BITS)
     return kept
 
 
 def _large_share(share: int, values: Ints) -> Ints:
     """The same of values (D,) from 0 to 2^62, by halves, since the product fits no int64; exact to the last bit."""
-    high, low = values >> SHARE_BITS, values & WEIGHT_TOTAL - 1
-    kept: Ints = high * share + (low * share >> SHARE_BITS)
+    high, low = values >> WEIGHT_BITS, values & WEIGHT_TOTAL - 1
+    kept: Ints = high * share + (low * share >> WEIGHT_BITS)
     return kept
 
 

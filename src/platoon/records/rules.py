@@ -11,7 +11,8 @@ from enum import IntEnum
 
 from platoon.nouns import MILLION
 
-WEIGHT_TOTAL = 2**20
+WEIGHT_BITS = 20
+WEIGHT_TOTAL = 1 << WEIGHT_BITS
 """Weights of a merge sum to exactly this."""
 MAX_EDGE_SERVERS = 64
 MAX_UPDATES = 128

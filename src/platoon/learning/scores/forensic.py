@@ -41,7 +41,7 @@ TRIGGER: Final = (0.53, -120.0)
 """Effect of a patch from which on it counts, and what it adds to the log-odds above that."""
 OPPOSED: Final = (-0.4, 30.0)
 """Cosine with what the others do together below which an update counts as pushing against it, and what it adds to
-the log-odds below that. Of honest updates in attacked cohorts about one in twenty lies below."""
+the log-odds below that."""
 STRENGTHENED: Final = -10.0
 """What the rise of an answer's log-odds adds to the log-odds of the update, above the limit for that answer."""
 MOVED: Final = 1e-3

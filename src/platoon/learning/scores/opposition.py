@@ -1,9 +1,9 @@
 """Who pushes against what the others do together.
 
 Whatever an attacker wants that works against the model works against the honest updates, and shows there: honest
-updates of other classes and other images have little in common, but do not cancel each other. This is the one
-measure of the default score that the adaptive attacker of ``attacks.updates`` cannot avoid without giving up the
-damage: its damage, to first order, is what it pushes against the others.
+updates of other classes and other images have little in common, but do not cancel each other. To first order an
+attacker's damage is what it pushes against the others, so who keeps below this limit gives up some of it; not all,
+as ``docs/trust.md`` shows.
 
 The others are heard as far as they are believed themselves, and those that say the same as one: attackers who
 push together must not look like a majority which the honest oppose.
