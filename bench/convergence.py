@@ -4,10 +4,11 @@
     python -m bench convergence again GRID...
 
 plays the cells of ``bench/grids/convergence_*.toml`` that ``bench/out/convergence_cells.json`` does not have yet,
-keeps what they measured there, prints the tables and writes ``bench/out/convergence.json``: a row for every row of
-a grid, with the grid file's digest. ``again`` forgets the cells of the named grids first. Accuracies are means of
-the last ten rounds, spreads half the range over the seeds. Simulated seconds are those at the end of the first
-round whose accuracy is a share of what centralised training of the same network on the same data reaches.
+keeps what they measured there, prints the tables, puts them into docs/convergence.md and writes
+``bench/out/convergence.json``: a row for every row of a grid, with the grid file's digest. ``again`` forgets the
+cells of the named grids first. Accuracies are means of the last ten rounds, spreads half the range over the seeds.
+Simulated seconds are those at the end of the first round whose accuracy is a share of what centralised training of
+the same network on the same data reaches.
 """
 
 import json
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import trust
-from bench.rows import OUT
+from bench.rows import OUT, paste, table
 from platoon.experiments.grid import Grid, load_grid
 from platoon.experiments.grid.plan import Cell
 
 CELLS: Final = OUT / "convergence_cells.json"
 CENTRALISED: Final = OUT / "convergence_centralised.json"
 RUNS: Final = Path(__file__).parents[1] / "runs" / "bench-convergence"
+PAGE: Final = Path(__file__).parents[1] / "docs" / "convergence.md"
 ROW: Final = "row"
 """The axis whose levels are rows."""
 REFERENCES: Final = {"published": "FedAvg as published", "own": "FedAvg"}
@@ -40,7 +42,9 @@ def main() -> None:
     results = trust.play(grids, CELLS, RUNS)
     references = trust.train_references(grids, CENTRALISED)
     rows = compare([row for grid in grids for row in describe(grid, results, references)])
-    print(write_tables(rows))
+    tables = make_tables(rows)
+    print("\n\n".join(tables.values()))
+    paste(PAGE, tables)
     (OUT / "convergence.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
@@ -126,24 +130,21 @@ def compare(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return told
 
 
-def write_tables(rows: Sequence[dict[str, Any]]) -> str:
-    """The tables of docs/convergence.md, in Markdown: how soon, what is saved, what a round consists of."""
+def make_tables(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The tables of docs/convergence.md by name: how soon, what is saved, what a round consists of."""
     shares = [f"{share:.0%}".replace("%", " %") for share in trust.SHARES]
     soon = ["", "accuracy", "of centralised", *(f"to {share}" for share in shares)]
     saved = [
         "",
         *(f"{share}, of FedAvg as published" for share in shares),
-        *(f"{s}, of FedAvg" for s in shares),
+        *(f"{share}, of FedAvg" for share in shares),
     ]
     parts = ["seconds of a mean round", *PARTS, "whole"]
-    return "\n\n".join(
-        "\n".join([_line(head), f"|{'---|' * len(head)}", *(_line(cells(row)) for row in rows)])
-        for head, cells in ((soon, _soon), (saved, _saved), (parts, _parts))
-    )
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return {
+        "convergence_soon": table(soon, [_soon(row) for row in rows]),
+        "convergence_saved": table(saved, [_saved(row) for row in rows]),
+        "convergence_parts": table(parts, [_parts(row) for row in rows]),
+    }
 
 
 def _soon(row: dict[str, Any]) -> list[str]:

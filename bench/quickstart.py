@@ -22,7 +22,9 @@ AS_WRITTEN = {
     "trust.score": "cosine",
     "trust.rule": "as_written",
     "round.local_loss": "full",
+    "trust.weights": "reputation",
     "round.rest_rounds": 0,
+    "aggregation.server_momentum": 0.0,
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "dtb-fl": {"method": "dtb-fl"},
@@ -30,7 +32,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dtb-fl without attackers": {"method": "dtb-fl", "fleet.attack": "none"},
     "fedavg without attackers": {"method": "fedavg", "fleet.attack": "none"},
     "dtb-fl as written": {"method": "dtb-fl", **AS_WRITTEN},
-    "fedavg, full loss": {"method": "fedavg", "round.local_loss": "full"},
+    "fedavg as published": {
+        "method": "fedavg",
+        "round.local_loss": "full",
+        "aggregation.server_momentum": 0.0,
+    },
 }
 
 

@@ -1,7 +1,10 @@
-"""The rows that every benchmark keeps: ``bench/out/NAME.json`` (DESIGN of the benchmarks: one list, six keys)."""
+"""The rows that every benchmark keeps: ``bench/out/NAME.json`` (DESIGN of the benchmarks: one list, six keys); and
+tables, which stand in the pages of ``docs`` under a marker of their name."""
 
 import json
+import re
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +44,24 @@ def with_spread(row: dict[str, Any], name: str) -> str:
     if row[name] is None:
         return "-"
     return f"{row[name]:.3f} +- {row[f'{name}_spread']:.3f}"
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, from its cells."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines))
+
+
+def paste(page: Path, tables: Mapping[str, str]) -> None:
+    """Put every table under its marker ``<!-- NAME -->`` in a page, in place of what stands there up to the next
+    empty line.
+
+    Raises:
+        ValueError: the page has no such marker, or two; nothing is written.
+    """
+    text = page.read_text(encoding="utf-8")
+    for name, shown in tables.items():
+        parts = re.split(rf"(?<=<!-- {re.escape(name)} -->\n)(?:.+\n)*", text)
+        if len(parts) != 2:
+            raise ValueError(f"{page.name}: {len(parts) - 1} markers <!-- {name} -->; allowed: one")
+        text = f"{parts[0]}{shown}\n{parts[1]}"
+    page.write_text(text, encoding="utf-8")

@@ -53,7 +53,13 @@ def main() -> None:
 
 def play(seed: int, overrides: dict[str, Any]) -> dict[str, float]:
     """The measures of one run, in a folder that is thrown away."""
-    fixed = {"seed": seed, "task.rounds": ROUNDS, "round.rest_rounds": REST, "workers": 1}
+    fixed = {
+        "seed": seed,
+        "task.rounds": ROUNDS,
+        "round.rest_rounds": REST,
+        "aggregation.server_momentum": 0.0,
+        "workers": 1,
+    }
     scenario = Scenario.load(SCENARIO, fixed | overrides)
     with tempfile.TemporaryDirectory() as folder:
         summary = run(scenario, Path(folder) / "run")

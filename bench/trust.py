@@ -3,12 +3,12 @@
     python -m bench trust
     python -m bench trust again
 
-plays the cells of ``bench/grids/trust_*.toml`` that ``bench/out/trust_cells.json`` does not have yet, keeps
-what they measured there, prints the tables and writes ``bench/out/trust.json``: a row for every setting, attack,
-share and method, with the digests of the grid files that it comes from. Accuracies are means of the last ten
-rounds; spreads are half the range over the seeds. ``bench/out/trust_centralised.json`` keeps what centralised
-training reaches. Cells marked as *former* were played by code of which the judgement has changed since; ``again``
-forgets and plays them.
+plays the cells of ``bench/grids/trust_*.toml`` that ``bench/out/trust_cells.json`` does not have yet, keeps what
+they measured there, prints the tables, puts them into docs/trust.md and writes ``bench/out/trust.json``: a row for
+every setting, attack, share and method, with the digests of the grid files that it comes from. Accuracies are means
+of the last ten rounds; spreads are half the range over the seeds. ``bench/out/trust_centralised.json`` keeps what
+centralised training reaches. Cells marked as *former* were played by code of which the judgement has changed since;
+``again`` forgets and plays them.
 """
 
 import json
@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.rows import OUT, number, with_spread
-from bench.trust_servers import BLOCKS, OWN_TABLES, name_faults, write_server_tables
+from bench.rows import OUT, number, paste, table, with_spread
+from bench.trust_servers import BLOCKS, OWN_TABLES, make_server_tables, name_faults
 from platoon import __version__
 from platoon.drivers.run_directory import write_atomically
 from platoon.experiments.centralised import train_centrally
@@ -32,6 +32,9 @@ GRIDS = Path(__file__).parent / "grids"
 CELLS = OUT / "trust_cells.json"
 CENTRALISED = OUT / "trust_centralised.json"
 RUNS = Path(__file__).parents[1] / "runs" / "bench-trust"
+PAGE = Path(__file__).parents[1] / "docs" / "trust.md"
+COSTS = "trust_costs"
+"""The table of what trust costs where nobody attacks."""
 MEASURES = (
     "auc",
     "auc_second_half",
@@ -62,7 +65,9 @@ def main() -> None:
     for row in rows:
         row["oracle_accuracy"] = find(rows, row, "oracle")
         row["fedavg_accuracy"] = find(rows, row, "fedavg")
-    print(write_tables(rows))
+    tables = make_tables(rows)
+    print("\n\n".join(f"{name}\n\n{shown}" for name, shown in tables.items()))
+    paste(PAGE, tables)
     (OUT / "trust.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
@@ -243,7 +248,7 @@ def name_reference(scenario: Scenario) -> str:
 
 
 def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> float | None:
-    """The accuracy of the oracle, or of FedAvg, in a row's setting."""
+    """The accuracy of the oracle, or of FedAvg, in a row's setting, on the same seeds."""
     keys = (
         "data",
         "model",
@@ -251,6 +256,7 @@ def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> fl
         "alpha",
         "share",
         "edge_servers",
+        "seeds",
         *(() if method == "oracle" else ("attack", "attack_strength")),
     )
     same: Callable[[dict[str, Any]], bool] = lambda other: all(other[key] == row[key] for key in keys)  # noqa: E731
@@ -260,49 +266,52 @@ def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> fl
     return found[0] if found else None
 
 
-def write_tables(rows: Sequence[dict[str, Any]]) -> str:
-    """The tables of docs/trust.md, in Markdown: attacks, for each grid; what trust costs; faulty edge servers."""
-    parts = []
-    honest = [row for row in rows if not row["faulty_edge_servers"] and row["grid"] not in OWN_TABLES]
+def make_tables(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The tables of docs/trust.md by name: for each grid in which the default method is attacked, what trust costs,
+    and faulty edge servers."""
+    tables = {}
+    honest = [row for row in rows if row["grid"] not in OWN_TABLES]
     for grid in sorted({row["grid"] for row in honest}):
         judged = [row for row in honest if row["grid"] == grid and row["method"] == "dtb-fl"]
         if any(row["share"] for row in judged):
-            parts.append(f"{grid}\n\n{_attack_table(judged)}")
+            tables[grid] = _attack_table(judged)
     costs = [row for row in honest if row["attack"] in ("none", "any") and row["centralised_accuracy"]]
-    parts.append("\n".join(_cost_line(row) for row in costs))
-    parts += write_server_tables(rows)
-    return "\n\n".join(parts)
+    shares = [f"to {share:.0%}".replace("%", " %") for share in SHARES]
+    head = ["", "accuracy", "centralised", "of it", *shares, "scoring / training"]
+    return tables | {COSTS: table(head, [_cost_line(row) for row in costs])} | make_server_tables(rows)
 
 
 def _attack_table(rows: Sequence[dict[str, Any]]) -> str:
-    head = "| attack | accuracy | oracle | FedAvg | AUC | AUC, 2nd half | false weight | honest below | rejected |"
-    lines = [head, f"|{'---|' * 9}", *(_attack_line(row) for row in rows)]
+    head = ["attack", "accuracy", "oracle", "FedAvg"]
+    head += ["AUC", "AUC, 2nd half", "false weight", "honest below", "rejected"]
+    lines = [_attack_line(row) for row in rows]
     if any(row["setting"] for row in rows):
-        first = ["| setting ", "|---", *(f"| {row['setting']} " for row in rows)]
-        lines = [column + line for column, line in zip(first, lines, strict=True)]
-    return "\n".join(lines)
+        head = ["setting", *head]
+        lines = [[row["setting"], *line] for row, line in zip(rows, lines, strict=True)]
+    return table(head, lines)
 
 
-def _attack_line(row: dict[str, Any]) -> str:
+def _attack_line(row: dict[str, Any]) -> list[str]:
     works = "" if row["backdoor_success"] is None else f", works in {with_spread(row, 'backdoor_success')}"
-    cells = [
+    return [
         row["attack"] + works + (FORMER if row["former"] else ""),
         with_spread(row, "accuracy"),
-        number(row["oracle_accuracy"]),
-        number(row["fedavg_accuracy"]),
+        *(number(row[key]) for key in ("oracle_accuracy", "fedavg_accuracy", "auc", "auc_second_half")),
+        *(with_spread(row, key) for key in ("poisoned_weight_second_half", "honest_below_threshold")),
+        number(row["false_accusations"]),
     ]
-    cells += [number(row[key]) for key in ("auc", "auc_second_half")]
-    cells += [with_spread(row, "poisoned_weight_second_half"), with_spread(row, "honest_below_threshold")]
-    return f"| {' | '.join([*cells, number(row['false_accusations'])])} |"
 
 
-def _cost_line(row: dict[str, Any]) -> str:
-    shares = " | ".join(
-        f"{number(row[f'rounds_to_{share:g}'], 1)} / {number(row[f'seconds_to_{share:g}'], 0)}"
-        for share in SHARES
-    )
+def _cost_line(row: dict[str, Any]) -> list[str]:
     method = f"{row['method']}, {row['share']:.0%} attackers" + (row["setting"] and f", {row['setting']}")
-    method += FORMER if row["former"] else ""
-    centralised = row["centralised_accuracy"]
-    accuracy = f"{with_spread(row, 'accuracy')} | {centralised:.3f} | {row['accuracy'] / centralised:.3f}"
-    return f"| {method} | {accuracy} | {shares} | {number(row['judge_over_train'])} |"
+    return [
+        method + (FORMER if row["former"] else ""),
+        with_spread(row, "accuracy"),
+        number(row["centralised_accuracy"]),
+        number(row["accuracy"] / row["centralised_accuracy"]),
+        *(
+            f"{number(row[f'rounds_to_{share:g}'], 1)} / {number(row[f'seconds_to_{share:g}'], 0)}"
+            for share in SHARES
+        ),
+        number(row["judge_over_train"]),
+    ]

@@ -4,11 +4,11 @@ and those that tamper with local blocks."""
 from collections.abc import Sequence
 from typing import Any
 
-from bench.rows import number, with_spread
+from bench.rows import number, table, with_spread
 from platoon.scenario import Scenario
 
-TEN, BLOCKS = "trust_servers_ten", "trust_blocks"
-OWN_TABLES = (TEN, BLOCKS)
+FOUR, TEN, BLOCKS = "trust_servers", "trust_servers_ten", "trust_blocks"
+OWN_TABLES = (FOUR, TEN, BLOCKS)
 """Grids whose rows stand in no other table."""
 COUNTS = ("tampered", "committee", "contract", "audit", "unnoticed", "lost", "unsealed")
 """Local blocks that were tampered with, by whom they were refused, those that nobody noticed; updates lost by it;
@@ -23,47 +23,35 @@ def name_faults(scenario: Scenario) -> str:
     return " and ".join(servers + members)
 
 
-def write_server_tables(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """In Markdown: rows of the table of four edge servers, then the whole tables of the other two grids."""
-    four = [
-        f"| one edge server, {row['faulty_edge_servers'].split()[1]}{', former' * row['former']} | "
-        f"{with_spread(row, 'accuracy')} | "
-        f"{number(row['auc'])} | {number(row['poisoned_weight_second_half'])} | {row['named_edge_servers']} |"
-        for row in rows
-        if row["faulty_edge_servers"] and row["grid"] not in OWN_TABLES
-    ]
-    parts = list(four)
-    for grid, write in ((TEN, _write_ten), (BLOCKS, _write_blocks)):
-        if own := [row for row in rows if row["grid"] == grid]:
-            parts.append(f"{grid}\n\n{write(own)}")
-    return parts
+def make_server_tables(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """In Markdown, by name: four edge servers of which one malfunctions, ten, and those that tamper with blocks."""
+    judging = ("accuracy", "AUC", "false weight", "honest below", "named")
+    tampering = ("malfunction", "attack", "accuracy", "AUC", "false weight", *COUNTS, "named")
+    kinds = {
+        FOUR: (("of four", *judging), _judging_line),
+        TEN: (("of ten", *judging), _judging_line),
+        BLOCKS: (tampering, _tampering_line),
+    }
+    return {
+        grid: table(head, [write(row) for row in own])
+        for grid, (head, write) in kinds.items()
+        if (own := [row for row in rows if row["grid"] == grid])
+    }
 
 
-def _write_ten(rows: Sequence[dict[str, Any]]) -> str:
-    head = "| of ten | accuracy | AUC | false weight | honest below | named |"
-    return "\n".join([head, f"|{'---|' * 6}", *(_ten_line(row) for row in rows)])
-
-
-def _ten_line(row: dict[str, Any]) -> str:
-    cells = [
-        row["faulty_edge_servers"] or "nobody",
+def _judging_line(row: dict[str, Any]) -> list[str]:
+    return [
+        (row["faulty_edge_servers"] or "nobody") + ", former" * row["former"],
         with_spread(row, "accuracy"),
         number(row["auc"]),
         with_spread(row, "poisoned_weight_second_half"),
         with_spread(row, "honest_below_threshold"),
         str(row["named_edge_servers"]),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
-def _write_blocks(rows: Sequence[dict[str, Any]]) -> str:
-    columns = ("malfunction", "attack", "accuracy", "AUC", "false weight", *COUNTS, "named")
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *(_block_line(row) for row in rows)]
-    return "\n".join(lines)
-
-
-def _block_line(row: dict[str, Any]) -> str:
-    cells = [
+def _tampering_line(row: dict[str, Any]) -> list[str]:
+    return [
         row["faulty_edge_servers"] or "nobody",
         row["attack"],
         with_spread(row, "accuracy"),
@@ -71,7 +59,6 @@ def _block_line(row: dict[str, Any]) -> str:
         with_spread(row, "poisoned_weight_second_half"),
         *(_count(row) if row["faulty_edge_servers"] else ["-"] * (len(COUNTS) + 1)),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def _count(row: dict[str, Any]) -> list[str]:

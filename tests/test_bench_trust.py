@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import trust
+from bench.rows import paste, table
 from bench.trust_servers import BLOCKS, OWN_TABLES, name_faults
 from platoon.experiments.grid import load_grid
 
@@ -108,11 +109,13 @@ def test_malfunctioning_edge_servers_have_a_table_of_their_own(name):
     kept = make_result(0.9)  # of before blocks were tampered with
     results = {cell.digest: measured if name_faults(cell.scenario) else kept for cell in grid.cells}
     rows = trust.describe(grid, results, dict.fromkeys(map(trust.name_reference, scenarios(grid)), 0.9))
-    tables = trust.write_tables(rows)
-    lines = [line for line in tables.splitlines() if line.startswith("| ")]
-    assert len(lines) == 1 + len(rows) == 1 + len(grid.cells) // 3
+    tables = trust.make_tables(rows)
+    lines = tables[name].splitlines()
+    assert {key for key, shown in tables.items() if shown.count("\n") > 1} == {name}
+    assert len(lines) == 2 + len(rows) == 2 + len(grid.cells) // 3
     assert len({line.count("|") for line in lines}) == 1
-    assert sum(line.startswith("| nobody |") for line in lines) == len({row["attack"] for row in rows})
+    nobody = {row["attack"] for row in rows if not row["faulty_edge_servers"]}
+    assert sum(line.startswith("| nobody |") for line in lines) == len(nobody)
     if name == BLOCKS:
         (line,) = [line for line in lines if line.startswith("| 1 root | label_flip |")]
         assert "| 150 | 3 | 6 | 141 | 0 | 21 | 12 | [{'2': 49}, {'2': 49}, {'2': 49}] |" in line
@@ -147,14 +150,24 @@ def test_rows_come_from_the_committed_grids():
         assert hashlib.sha256(text.encode()).hexdigest() == digest, name
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in trust.GRIDS.glob("trust_*.toml")))
-def test_the_page_says_which_grids_were_not_played(name):
-    page = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
-    assert (f"*Not played yet*: `{name}`" in page) == all(row["grid"] != name for row in ROWS)
+def test_the_page_shows_every_grid_as_it_was_played():
+    assert {row["grid"] for row in ROWS} == {path.stem for path in trust.GRIDS.glob("trust_*.toml")}
+    page = trust.PAGE.read_text(encoding="utf-8")
+    tables = trust.make_tables(ROWS)
+    assert len(tables) > 10
+    assert [name for name, shown in tables.items() if f"<!-- {name} -->\n{shown}\n\n" not in page] == []
 
 
-def test_the_page_shows_what_was_printed():
-    page = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8").splitlines()
-    lines = [line for line in trust.write_tables(ROWS).splitlines() if line.startswith("| ")]
-    assert len(lines) > 20
-    assert [line for line in lines if line not in page] == []
+def test_a_table_takes_the_place_of_what_stands_under_its_marker(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n<!-- one -->\n\n<!-- two -->\n| old |\n|---|\n\nWords.\n")
+    for _ in range(2):
+        paste(page, {"one": table(["a", "b"], [["1", "2"]]), "two": "| new |"})
+        text = (
+            "# Page\n\n<!-- one -->\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\n<!-- two -->\n| new |\n\nWords.\n"
+        )
+        assert page.read_text() == text
+    for name in ("three", "on."):
+        with pytest.raises(ValueError, match="0 markers"):
+            paste(page, {"one": "| other |", name: "| x |"})
+    assert page.read_text() == text

@@ -68,6 +68,25 @@ def test_who_is_not_believed_is_not_heard():
     np.testing.assert_allclose(agree_with_others(cosines(rows), believed)[:5], alone, atol=1e-9)
 
 
+@pytest.mark.parametrize("belief", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("count", [5, 6, 7])
+def test_nobody_joins_a_pusher_with_those_it_pushes_against(count, belief):
+    """Two more updates, one like every honest one and one like the pusher and an honest one, make it no less
+    opposed, and accuse nobody who is honest."""
+    rng = np.random.default_rng(count)
+    good = unit(honest(count, rng))
+    push = -good.sum(axis=0, keepdims=True) + 0.05 * rng.standard_normal(good.shape[1])
+    bridges = unit(np.concatenate([good.sum(axis=0, keepdims=True), unit(push) + good[:1]]))
+    rows = np.concatenate([good, push, bridges])
+    table = cosines(rows)
+    assert table[count + 1, :count].min() > ALIKE
+    assert table[count + 2, [0, count]].min() > ALIKE
+    beliefs = np.append(np.ones(count + 1), [belief, belief])
+    found = agree_with_others(table, beliefs)
+    assert found[count] < -0.6
+    assert found[:count].min() > -0.3
+
+
 def test_one_who_is_hardly_believed_accuses_nobody():
     """Of two updates that contradict each other only the believed one is heard."""
     table = np.array([[-1.0, -0.9], [-0.9, -1.0]])

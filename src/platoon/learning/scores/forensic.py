@@ -34,9 +34,9 @@ NEUTRAL: Final = 0.5
 """Says nothing; the threshold of this score."""
 OF_A_COPY: Final = NEUTRAL - 1e-3
 
-COEFFICIENTS: Final = (2.14, 2.7, 0.78, -10.65, -9.83)
+COEFFICIENTS: Final = (2.08, 2.98, 0.93, -10.69, -9.88)
 """Of margin, descent, gain, one-sidedness, length as ``design`` gives them (``bench/score_weights.py``)."""
-OFFSET: Final = 8.68
+OFFSET: Final = 8.82
 TRIGGER: Final = (0.53, -120.0)
 """Effect of a patch from which on it counts, and what it adds to the log-odds above that."""
 OPPOSED: Final = (-0.4, 30.0)
@@ -46,6 +46,10 @@ STRENGTHENED: Final = -10.0
 """What the rise of an answer's log-odds adds to the log-odds of the update, above the limit for that answer."""
 MOVED: Final = 1e-3
 """A row of the last layer moved if it moved by this part of the most moved."""
+LEAST_MOVED: Final = 2
+"""With the loss over own classes a single one has no gradient, so no training moves fewer rows than this."""
+SMALL_LOSS: Final = 0.03
+"""Added to losses before they are compared: below it their ratio says more of the model than of the update."""
 
 
 def forensic(cohort: Cohort) -> Scores:
@@ -57,9 +61,9 @@ def forensic(cohort: Cohort) -> Scores:
     probed = moved[:, np.unique(cohort.probe_labels)].any(axis=1)
     agreement = agree_with_others(traces.cosines, np.where(traces.crafted, 0.0, _likely(odds)))
     odds += OPPOSED[1] * np.minimum(0.0, agreement - OPPOSED[0])
-    odds += STRENGTHENED * strengthened(cohort, traces, moved)
+    odds += STRENGTHENED * strengthened(cohort, traces)
     passing = np.flatnonzero(probed & (odds > 0.0) & ~traces.crafted)
-    odds[passing] += TRIGGER[1] * np.maximum(0.0, search(cohort, traces, moved, passing) - TRIGGER[0])
+    odds[passing] += TRIGGER[1] * np.maximum(0.0, search(cohort, traces, passing) - TRIGGER[0])
     values = np.where(probed, _shape(odds), NEUTRAL)
     values[traces.crafted] = 0.0
     values[traces.copied] = np.minimum(values[traces.copied], OF_A_COPY)
@@ -81,11 +85,13 @@ def _shape(odds: Floats) -> Floats:
 
 
 def find_moved(cohort: Cohort) -> Bools:
-    """(K, classes) whose rows in the last layer an update moved; all, where it moved none."""
+    """(K, classes) whose rows in the last layer an update moved; all, where it moved fewer than ``LEAST_MOVED``, so
+    that nobody chooses to be judged by nothing."""
     part, classes = cohort.updates[:, cohort.model.last_layer], cohort.model.classes
     squares = part[:, :-classes].reshape(len(part), classes, -1).astype(np.float64) ** 2
     lengths = np.sqrt(squares.sum(axis=2) + part[:, -classes:].astype(np.float64) ** 2)
-    return np.asarray(lengths >= MOVED * lengths.max(axis=1, keepdims=True))
+    moved = lengths >= MOVED * lengths.max(axis=1, keepdims=True)
+    return np.asarray(moved | (moved.sum(axis=1, keepdims=True) < LEAST_MOVED))
 
 
 def measure(cohort: Cohort, traces: Traces, moved: Bools) -> tuple[Floats, float]:
@@ -145,7 +151,7 @@ def _gains(before: Floats, after: Floats, truth: Floats, moved: Bools, own: Bool
         true = np.where(
             own, np.take_along_axis(logs, truth.argmax(axis=1)[None, :, None], axis=2)[..., 0], 0.0
         )
-        losses.append(-true.sum(axis=1) / np.maximum(own.sum(axis=1), 1) + 1e-3)
+        losses.append(-true.sum(axis=1) / np.maximum(own.sum(axis=1), 1) + SMALL_LOSS)
     gains: Floats = np.log(losses[0] / losses[1])
     return gains
 

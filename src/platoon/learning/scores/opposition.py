@@ -6,7 +6,9 @@ attacker's damage is what it pushes against the others, so who keeps below this 
 as ``docs/trust.md`` shows.
 
 The others are heard as far as they are believed themselves, and those that say the same as one: attackers who
-push together must not look like a majority which the honest oppose.
+push together must not look like a majority which the honest oppose. Nobody is asked about an update like its own,
+so that those who push together do not vouch for each other; that is a matter of the two alone, so that nobody
+can join the pushers with the honest by updates that are like both.
 """
 
 from typing import Final
@@ -16,12 +18,14 @@ import numpy as np
 from platoon.nouns import Bools, Floats, Ints
 
 ALIKE: Final = 0.4
-"""Cosine from which on two updates are heard as one; so are those that a chain of such pairs joins."""
+"""Cosine from which on two updates say the same; heard as one are those too that a chain of such pairs joins."""
+HEARD: Final = 0.1
+"""Belief from which on an update joins others."""
 
 
 def agree_with_others(cosines: Floats, beliefs: Floats) -> Floats:
-    """(K,) cosine of each update with the sum of what the others say, in [-1, 1]; less where they are together not
-    believed as much as one who is believed entirely, 0 where nobody is.
+    """(K,) cosine of each update with the sum of what those say who do not say the same, in [-1, 1]; less where
+    they are together not believed as much as one who is believed entirely, 0 where nobody is.
 
     Args:
         cosines: (K, K) of the updates with each other; the diagonal is not looked at.
@@ -30,15 +34,20 @@ def agree_with_others(cosines: Floats, beliefs: Floats) -> Floats:
     count = len(beliefs)
     table = cosines.copy()
     np.fill_diagonal(table, 1.0)
-    groups = _join(table >= ALIKE)
+    alike = table >= ALIKE
+    joining = beliefs >= HEARD
+    groups = _join((alike & joining & joining[:, None]) | np.eye(count, dtype=bool))
     # what a group says: the sum of its unit updates by belief, scaled to the belief in it on average
     shares = np.where(groups[:, None] == np.arange(count), beliefs[:, None], 0.0)
     lengths = np.sqrt(np.maximum(np.einsum("kg,kl,lg->g", shares, table, shares), 0.0))
-    trusted = shares.sum(axis=0) / np.maximum((shares > 0.0).sum(axis=0), 1)
+    sums = shares.sum(axis=0)
+    trusted = np.divide((shares**2).sum(axis=0), sums, out=np.zeros(count), where=sums > 0.0)
     scales = np.divide(trusted, lengths, out=np.zeros(count), where=lengths > 0.0)
-    voices = shares * scales
-    credit = np.minimum(1.0, trusted.sum() - trusted[groups])
-    heard = voices.sum(axis=1)[:, None] - voices[:, groups]  # (K, K): by everybody, how each of K enters
+    heard = np.where(
+        alike, 0.0, (shares * scales).sum(axis=1)[:, None]
+    )  # (K, K): by everybody, how each of K enters
+    asked = np.einsum("kg,kj->gj", shares > 0.0, ~alike) > 0
+    credit = np.minimum(1.0, trusted @ asked)
     dots = np.einsum("kl,lk->k", table, heard)
     norms = np.sqrt(np.maximum(np.einsum("kj,kl,lj->j", heard, table, heard), 0.0))
     dots = np.divide(dots, norms, out=np.zeros(count), where=norms > 1e-9)

@@ -22,6 +22,10 @@ MOST_REPLAYED: Final = 0.8
 """Cosine with the last step of the global model."""
 COPY: Final = 0.95
 """Cosine from which on two updates are one and the other's copy."""
+OF_A_STEP: Final = 0.7
+"""Part of the last step's length below which an update says nothing about how long updates are: a step is the mean
+of updates that have little in common, so shorter than these. Else a majority of tiny updates would make the others
+too long."""
 MOST_LENGTHS: Final = 5.0
 """Lengths over the reference that are too many; long before that, length counts against an update."""
 
@@ -76,9 +80,11 @@ def find_traces(updates: Weights, step: Weights | None = None) -> Traces:
     cosines = products * inverse * inverse[:, None]
     np.fill_diagonal(cosines, -1.0)
     replayed = np.zeros(len(updates))
-    if step is not None and (before := float(np.linalg.norm(step))) > 0.0:
+    before = 0.0 if step is None else float(np.linalg.norm(step))
+    if step is not None and before > 0.0:
         replayed = (updates @ step).astype(np.float64) * inverse / before
-    reference = _reference(lengths, cosines, _untrained(peakedness, one_sided, replayed))
+    untrained = _untrained(peakedness, one_sided, replayed)
+    reference = _reference(lengths, cosines, untrained | (lengths < OF_A_STEP * before), untrained)
     factors = np.minimum(1.0, reference / np.maximum(lengths, 1e-12))
     return Traces(
         lengths=lengths / reference,
@@ -99,10 +105,14 @@ def _untrained(peakedness: Floats, one_sided: Floats, replayed: Floats) -> Bools
     )
 
 
-def _reference(lengths: Floats, cosines: Floats, untrained: Bools) -> float:
-    """The median length of the updates that look trained, of near-copies the shortest; of all, where none does."""
-    kept: list[int] = []
-    for row in np.argsort(lengths, kind="stable"):
-        if not untrained[row] and all(cosines[row, other] <= COPY for other in kept):
-            kept.append(int(row))
-    return max(float(np.median(lengths[kept] if kept else lengths)), 1e-12)
+def _reference(lengths: Floats, cosines: Floats, *left_out: Bools) -> float:
+    """The median length of the updates that are not left out, of near-copies the shortest. Where all are left out,
+    the next condition decides; of all updates, where none leaves anybody."""
+    for out in (*left_out, np.zeros(len(lengths), dtype=bool)):
+        kept: list[int] = []
+        for row in np.argsort(lengths, kind="stable"):
+            if not out[row] and all(cosines[row, other] <= COPY for other in kept):
+                kept.append(int(row))
+        if kept:
+            break
+    return max(float(np.median(lengths[kept])), 1e-12)
