@@ -153,7 +153,14 @@ def attack_all(  # noqa: PLR0917
     for name in UPDATE_ATTACKS:
         rule = ATTACKS[name]
         assert isinstance(rule, UpdateRule)
-        scene = Scene(own=own[false], seen=own[~false], step=step, strength=rule.strength, judge=None)
+        scene = Scene(
+            own=own[false],
+            seen=own[~false],
+            step=step,
+            strength=rule.strength,
+            target_row=np.zeros(0, dtype=np.int64),  # none of these attacks aims at a class
+            judge=None,
+        )
         sent[name] = (
             rule.attack(scene, stream(seed, "craft", name, number)),
             np.ones(int(false.sum()), dtype=np.bool_),

@@ -9,6 +9,7 @@ from platoon.drivers.fleet_data import FleetData
 from platoon.drivers.workers import TrainingPool
 from platoon.fleet import draw_groups
 from platoon.learning.aggregation import dequantise
+from platoon.learning.models import FlatModel
 from platoon.scenario import Scenario
 
 
@@ -89,6 +90,21 @@ def test_attackers_take_means_of_what_they_know(knowledge):
             assert np.allclose(dequantise(sent[vehicle].update), -mean, atol=1e-6)
         else:
             assert np.array_equal(sent[vehicle].update, clean[vehicle].update)
+
+
+def test_a_backdoor_may_leave_the_row_of_its_class_alone():
+    """And still moves every other row; the honest move the target's too."""
+    aim = {"source": 0, "target": 2}
+    scenario = make_scenario(
+        attack="none", attacks=[{"name": "backdoor", **aim}, {"name": "leave_row", **aim}]
+    )
+    with TrainingPool(scenario, DATA, workers=1) as pool:
+        model = pool.initial_model
+        sent = Attackers(scenario, pool, np.full(12, 40)).train(1, model, model, list(range(12)))
+    last = FlatModel(scenario.task.model, DATA.shape, DATA.classes)
+    for update in sent:
+        moved = [bool(update.update[last.row_of(label)].any()) for label in range(DATA.classes)]
+        assert moved == [not (pool.malicious[update.vehicle] and label == 2) for label in range(DATA.classes)]
 
 
 def test_colluders_send_the_same_bytes_and_train_once():

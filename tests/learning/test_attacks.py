@@ -198,6 +198,15 @@ def test_copies_are_identical_or_nearly_so():
     assert np.linalg.norm(copied - leader) == pytest.approx(0.01 * np.linalg.norm(leader), rel=1e-3)
 
 
+def test_a_row_is_left_alone_and_nothing_else():
+    sent = attack("leave_row", SCENE)
+    others = np.setdiff1d(np.arange(SCENE.own.shape[1]), SCENE.target_row)
+    assert not sent[:, SCENE.target_row].any()
+    assert np.array_equal(sent[:, others], SCENE.own[:, others])
+    half = attack("leave_row", SCENE, strength=0.5)
+    assert half[:, SCENE.target_row] == pytest.approx(0.5 * SCENE.own[:, SCENE.target_row])
+
+
 def test_the_adaptive_attacker_goes_as_far_as_the_score_lets_it():
     mean = SCENE.seen.mean(axis=0, dtype=np.float64)
     unit = mean / np.linalg.norm(mean)

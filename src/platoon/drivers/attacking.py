@@ -18,6 +18,7 @@ from platoon.fleet import find_authors, is_on
 from platoon.learning.aggregation import dequantise, quantise
 from platoon.learning.attacks.rules import CopyRule, UpdateRule
 from platoon.learning.attacks.updates import Judge, Scene, copy_with_noise
+from platoon.learning.models import FlatModel
 from platoon.learning.scores import STUDY_SCORES, resolve_score
 from platoon.nouns import FixedPoint, Floats, Ints, Weights
 from platoon.rng import stream
@@ -32,6 +33,8 @@ class Attackers:
         self._pool = pool
         self._samples = samples
         self._authors = find_authors(scenario.fleet, scenario.seed)
+        data = pool.fleet.data
+        self._model = FlatModel(scenario.task.model, data.shape, data.classes)
 
     def train(
         self, round_number: int, model: FixedPoint, former: FixedPoint, vehicles: Sequence[int]
@@ -106,11 +109,22 @@ class Attackers:
             knows = attack.terms.knowledge == "cohort" and honest
             seen = _stack(clean, honest) if knows else own
             judge = self._make_judge(model, former, seen) if attack.rule.judges else None
-            scene = Scene(own=own, seen=seen, step=step, strength=attack.strength, judge=judge)
+            scene = Scene(
+                own=own,
+                seen=seen,
+                step=step,
+                strength=attack.strength,
+                target_row=self._find_row(attack.terms.target),
+                judge=judge,
+            )
             rng = stream(self._scenario.seed, "craft", attack.number, round_number)
             for author, update in zip(rows, _carry_out(attack, scene, rng), strict=True):
                 sent[author] = replace(sent[author], update=quantise(update))
         return {author: _mark(update, clean[author]) for author, update in sent.items()}
+
+    def _find_row(self, label: int) -> Ints:
+        """Nothing where the data have no such class: only attacks that aim at it are refused then."""
+        return self._model.row_of(label) if label < self._model.classes else np.zeros(0, dtype=np.int64)
 
     def _make_judge(self, model: FixedPoint, former: FixedPoint, seen: Weights) -> Judge:
         """The scenario's score among the updates seen, on samples of the attackers' own, over its threshold."""

@@ -60,6 +60,7 @@ def make_scene(rule: UpdateRule, *, attackers: int = 3, seen: int = 6, strength:
         seen=others,
         step=(0.5 * mean).astype(np.float32),
         strength=strength,
+        target_row=np.array([7, 8, 9, 38]),
         judge=judge if rule.judges else None,
     )
 

@@ -16,6 +16,7 @@ from platoon.learning.attacks.updates import (
     free_rider_zero,
     gaussian,
     ipm,
+    leave_row,
     mimic,
     min_max,
     scaling,
@@ -74,12 +75,14 @@ ATTACKS: Final[dict[str, Rule]] = {
     ),
     "free_rider_zero": UpdateRule(attack=free_rider_zero, strength=0.0, allowed=(0.0, 0.0), trains=False),
     "free_rider_stale": UpdateRule(attack=free_rider_stale, strength=0.0, allowed=(0.0, 10.0), trains=False),
+    "leave_row": UpdateRule(attack=leave_row, strength=0.0, allowed=(0.0, 1.0)),
     "adaptive": UpdateRule(attack=adaptive, strength=0.05, allowed=(0.0, 1.0), judges=True),
     **{name: CopyRule() for name in ACTS_AS_ONE},
 }
 """Strengths: shares of samples for data attacks; factors of lengths, means or deviations for update attacks (of
-``min_max``, of the largest step); the entries' range for ``free_rider_random``; the margin above the threshold for
-``adaptive``. ``alie`` takes 1.5 as ByzFL does, ``ipm`` 1 as the first study of this project."""
+``min_max``, of the largest step; of ``leave_row``, of a row's move); the entries' range for ``free_rider_random``;
+the margin above the threshold for ``adaptive``. ``alie`` takes 1.5 as ByzFL does, ``ipm`` 1 as the first study of
+this project."""
 
 
 def resolve_attack(name: str, key: str = "fleet.attack") -> Rule:

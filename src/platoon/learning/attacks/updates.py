@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from platoon.nouns import Floats, Weights
+from platoon.nouns import Floats, Ints, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,8 @@ class Scene:
     step: Weights
     """(D,) what the last round added to the global model; zeros before there was one."""
     strength: float
+    target_row: Ints
+    """(R,) entries of the last layer's row, its offset among them, of the attack's ``target`` class."""
     judge: "Judge | None"
     """Stand-in for the edge servers' score; None where the attack has not asked for it (``UpdateRule.judges``)."""
 
@@ -107,6 +109,14 @@ def free_rider_stale(scene: Scene, rng: np.random.Generator) -> Weights:
     2019, "delta weights" and, with noise, "advanced delta weights")."""
     replays = np.repeat(scene.step[None], len(scene.own), axis=0)
     return _add_noise(replays, scene.strength * np.linalg.norm(replays, axis=1), rng)
+
+
+def leave_row(scene: Scene, rng: np.random.Generator) -> Weights:  # noqa: ARG001
+    """The own update with strength times its move of the target's row of the last layer: a backdoor that is planted
+    in the layers before, past a score that asks about the classes whose rows moved."""
+    sent = scene.own.astype(np.float64)
+    sent[:, scene.target_row] *= scene.strength
+    return _single(sent)
 
 
 WIDEST: Final = 16.0
