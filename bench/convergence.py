@@ -8,7 +8,8 @@ keeps what they measured there, prints the tables, puts them into docs/convergen
 ``bench/out/convergence.json``: a row for every row of a grid, with the grid file's digest. ``again`` forgets the
 cells of the named grids first. Accuracies are means of the last ten rounds, spreads half the range over the seeds.
 Simulated seconds are those at the end of the first round whose accuracy is a share of what centralised training of
-the same network on the same data reaches.
+the same network on the same data reaches; ``seconds_at_least`` are these, and for a seed that did not get there
+those of its whole run.
 """
 
 import json
@@ -98,6 +99,13 @@ def measure(found: Sequence[dict[str, Any]], best: Sequence[float]) -> dict[str,
         )
         for share in trust.SHARES
     }
+    at_least = {
+        f"seconds_at_least_{share:g}": statistics.fmean(
+            _seconds_at_least(result, share * centralised)
+            for result, centralised in zip(found, best, strict=True)
+        )
+        for share in trust.SHARES
+    }
     parts = {part: statistics.fmean(result["round_parts"][part] for result in found) for part in PARTS}
     return {
         "accuracy": statistics.fmean(accuracies),
@@ -105,16 +113,24 @@ def measure(found: Sequence[dict[str, Any]], best: Sequence[float]) -> dict[str,
         "seconds": statistics.fmean(result["seconds"][-1] for result in found),
         **trust.times_to_shares(best, found),
         **reached,
+        **at_least,
         "round_parts": parts,
         "round_seconds": sum(parts.values()),
     }
 
 
+def _seconds_at_least(result: dict[str, Any], wanted: float) -> float:
+    """Simulated seconds until a run has an accuracy; those of the whole run where it never has."""
+    rounds = zip(result["accuracies"], result["seconds"], strict=True)
+    seconds: float = next((when for accuracy, when in rounds if accuracy >= wanted), result["seconds"][-1])
+    return seconds
+
+
 def compare(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with what they save of the simulated seconds of both FedAvgs, for every share.
 
-    Where FedAvg did not get there with every seed, its whole runs are too short, and the saving is a least one:
-    ``saving_..._is_bound``. None where the row itself did not get there.
+    Where FedAvg did not get there with every seed, the seconds of whole runs stand for those that did not; they are
+    too few, and the saving is a least one: ``saving_..._is_bound``. None where the row itself did not get there.
     """
     told = []
     for row in rows:
@@ -122,9 +138,9 @@ def compare(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for key, name in REFERENCES.items():
             (other,) = [row for row in rows if row[ROW] == name]
             for share in trust.SHARES:
-                own, theirs = row[f"seconds_to_{share:g}"], other[f"seconds_to_{share:g}"]
-                bound = theirs is None
-                saved = None if own is None else 1.0 - own / (other["seconds"] if theirs is None else theirs)
+                own, theirs = row[f"seconds_to_{share:g}"], other[f"seconds_at_least_{share:g}"]
+                bound = other[f"seconds_to_{share:g}"] is None
+                saved = None if own is None else 1.0 - own / theirs
                 savings |= {f"saving_{key}_{share:g}": saved, f"saving_{key}_{share:g}_is_bound": bound}
         told.append(row | savings)
     return told
@@ -175,6 +191,6 @@ def _percent(saved: float | None, is_bound: bool) -> str:
 def _parts(row: dict[str, Any]) -> list[str]:
     return [
         row[ROW],
-        *(f"{abs(row['round_parts'][part]):.2f}" for part in PARTS),
+        *(f"{row['round_parts'][part]:z.2f}" for part in PARTS),
         f"{row['round_seconds']:.2f}",
     ]

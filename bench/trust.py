@@ -46,8 +46,12 @@ MEASURES = (
     "rounds_to_separation",
     "updates_to_exclusion",
 )
+NEVER = ("rounds_to_separation", "updates_to_exclusion")
+"""Measures whose None means never: a mean over the seeds where it came to pass would be too small."""
 COMMON_AXES = ("attack", "method", "seed", "fleet.malicious_share")
 """Axes with a column of their own; what a grid varies besides is a row's setting."""
+USUAL = {"data": "mnist", "model": "mlp", "seeds": [1, 2, 3]}
+"""What the table of costs says of a row only where it is not so."""
 FORMER = ", former"
 """What stands behind a row's name where one of its cells is of former code."""
 SHARES = (0.8, 0.85, 0.9)
@@ -153,6 +157,8 @@ def make_row(
     }
     for name in ("accuracy", *MEASURES):
         values = [result[name] for result in found if result.get(name) is not None]
+        if name in NEVER and len(values) < len(found):
+            values = []
         row[name] = statistics.fmean(values) if values else None
         row[f"{name}_spread"] = (max(values) - min(values)) / 2 if values else None
     row["former"] = any(result.get("former", False) for result in found)
@@ -166,8 +172,9 @@ def make_row(
         result["cpu_seconds"]["judge"] / cells[0].scenario.radio.rsus / result["cpu_seconds"]["train"]
         for result in found
     )
-    known = [references.get(name_reference(cell.scenario)) for cell in cells]
-    return row | times_to_shares([value for value in known if value is not None], found)
+    names = [name_reference(cell.scenario) for cell in cells]
+    known = all(name in references for name in names)
+    return row | times_to_shares([references[name] for name in names] if known else [], found)
 
 
 def name_row(cell: Cell) -> dict[str, Any]:
@@ -201,7 +208,7 @@ def name_row(cell: Cell) -> dict[str, Any]:
 
 def times_to_shares(references: Sequence[float], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Rounds and simulated seconds to shares of the centralised accuracy of each seed; None unless every seed
-    reached it, or where no centralised training is wanted."""
+    reached it, or where no centralised training is wanted (no references)."""
     told: dict[str, Any] = {"centralised_accuracy": statistics.fmean(references) if references else None}
     for share in SHARES:
         reached = [
@@ -302,10 +309,19 @@ def _attack_line(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def _name_cost(row: dict[str, Any]) -> str:
+    """What tells a row from those of other grids: what is usual, or stands in its setting, goes without saying."""
+    seeds = f"seeds {' '.join(map(str, row['seeds']))}" if row["seeds"] != USUAL["seeds"] else ""
+    unusual = [row[key] for key in ("data", "model") if row[key] != USUAL[key]]
+    said = row["setting"].replace(",", "").split()
+    parts = [f"{row['method']}, {row['share']:.0%} attackers", row["setting"]]
+    parts += [word for word in unusual if word not in said]
+    return ", ".join(part for part in [*parts, seeds] if part)
+
+
 def _cost_line(row: dict[str, Any]) -> list[str]:
-    method = f"{row['method']}, {row['share']:.0%} attackers" + (row["setting"] and f", {row['setting']}")
     return [
-        method + (FORMER if row["former"] else ""),
+        _name_cost(row) + (FORMER if row["former"] else ""),
         with_spread(row, "accuracy"),
         number(row["centralised_accuracy"]),
         number(row["accuracy"] / row["centralised_accuracy"]),

@@ -33,21 +33,29 @@ ACCURACIES = {
 }
 
 
-@pytest.fixture
-def grid(tmp_path):
-    path = tmp_path / "convergence_other.toml"
-    path.write_text(GRID.replace("SCENARIO", str(ROOT / "scenarios" / "quickstart.toml")))
+def write_grid(folder, text):
+    path = folder / "convergence_other.toml"
+    path.write_text(text.replace("SCENARIO", str(ROOT / "scenarios" / "quickstart.toml")))
     return load_grid(path)
 
 
 @pytest.fixture
+def grid(tmp_path):
+    return write_grid(tmp_path, GRID)
+
+
+@pytest.fixture
 def rows(grid):
+    return tell(grid, ACCURACIES)
+
+
+def tell(grid, accuracies):
     """Every round takes ten seconds; centralised training reaches 1."""
     parts = dict.fromkeys(convergence.PARTS, 1.0) | {"chain": 4.0}
     results = {
         cell.digest: {
-            "accuracy": ACCURACIES[cell.levels["row"], cell.scenario.seed][-1],
-            "accuracies": ACCURACIES[cell.levels["row"], cell.scenario.seed],
+            "accuracy": accuracies[cell.levels["row"], cell.scenario.seed][-1],
+            "accuracies": accuracies[cell.levels["row"], cell.scenario.seed],
             "seconds": [10.0, 20.0, 30.0],
             "round_parts": parts,
         }
@@ -71,6 +79,32 @@ def test_what_is_saved_is_a_bound_where_the_other_never_gets_there(rows):
     assert (ours["saving_published_0.8"], ours["saving_published_0.8_is_bound"]) == (0.5, True)
     assert ours["saving_own_0.9"] is None
     assert rows["FedAvg"]["saving_own_0.9"] == 0.0
+
+
+def test_seeds_that_the_other_reached_count_as_they_did_in_a_bound(tmp_path):
+    """FedAvg gets there after 10 s twice, and never in 30 s once: 50 / 3 s at least, so that who takes 10 s saves
+    two fifths at least; whole runs would make it two thirds."""
+    grid = write_grid(tmp_path, GRID.replace("[1, 2]", "[1, 2, 3]"))
+    accuracies = {(row, seed): [0.95] * 3 for row in grid.axes["row"] for seed in (1, 2, 3)}
+    accuracies["FedAvg as published", 3] = [0.1, 0.2, 0.3]
+    rows = tell(grid, accuracies)
+    published, ours = rows["FedAvg as published"], rows["DTB-FL"]
+    assert (published["reached_0.8"], published["seconds_to_0.8"]) == (2, None)
+    assert published["seconds_at_least_0.8"] == pytest.approx(50 / 3)
+    assert ours["seconds_at_least_0.8"] == ours["seconds_to_0.8"] == 10.0
+    assert ours["saving_published_0.8"] == pytest.approx(0.4)
+    assert ours["saving_published_0.8_is_bound"]
+    assert published["saving_published_0.8"] is None
+    assert "| DTB-FL | at least 40 % |" in convergence.make_tables(list(rows.values()))["convergence_saved"]
+
+
+def test_a_part_below_zero_keeps_its_sign_and_nothing_is_minus_zero(rows):
+    row = rows["DTB-FL"]
+    row["round_parts"] |= {"waiting": -0.001, "sealing": -0.25}
+    assert (
+        "| DTB-FL | 1.00 | 1.00 | 1.00 | 0.00 | -0.25 | 4.00 |"
+        in convergence.make_tables([row])["convergence_parts"]
+    )
 
 
 def test_tables_say_what_was_not_reached_and_by_how_many_seeds(rows):

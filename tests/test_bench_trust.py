@@ -63,6 +63,50 @@ def test_a_row_gathers_seeds_and_names_what_the_grid_varies(grid):
     assert {row["centralised_accuracy"] for row in rows} == {None}
 
 
+def test_what_some_seeds_never_reach_has_no_mean(grid):
+    results = {cell.digest: make_result(0.9) for cell in grid.cells}
+    for cell in grid.cells:
+        results[cell.digest] |= {
+            "rounds_to_separation": 3 if cell.scenario.seed == 1 else None,
+            "updates_to_exclusion": 2.0 * cell.scenario.seed,
+            "auc": 0.75 if cell.scenario.seed == 1 else None,
+        }
+    row = trust.describe(grid, results, {})[0]
+    assert (row["rounds_to_separation"], row["rounds_to_separation_spread"]) == (None, None)
+    assert (row["updates_to_exclusion"], row["updates_to_exclusion_spread"]) == (3.0, 1.0)
+    assert row["auc"] == 0.75  # not measured with the other seed, which is no never
+
+
+def test_a_row_is_compared_where_every_seed_has_a_reference(grid):
+    results = {cell.digest: make_result(0.9) for cell in grid.cells}
+    names = [trust.name_reference(cell.scenario) for cell in grid.cells]
+    (first, *_), all_of_them = names, dict.fromkeys(names, 0.9)
+    assert {row["centralised_accuracy"] for row in trust.describe(grid, results, {first: 0.9})} == {None}
+    rows = trust.describe(grid, results, all_of_them)
+    assert {row["rounds_to_0.9"] for row in rows} == {2.0}
+
+
+def test_rows_of_the_costs_are_told_apart_by_what_is_unusual():
+    row = {
+        "method": "dtb-fl",
+        "share": 0.0,
+        "setting": "",
+        "data": "mnist",
+        "model": "mlp",
+        "seeds": [1, 2, 3],
+    }
+    other = row | {"data": "cifar10", "model": "cnn"}
+    named = {
+        "dtb-fl, 0% attackers": row,
+        "dtb-fl, 0% attackers, weights reputation": row | {"setting": "weights reputation"},
+        "dtb-fl, 0% attackers, seeds 4 5 6": row | {"seeds": [4, 5, 6]},
+        "dtb-fl, 0% attackers, cifar10, cnn": other,
+        "dtb-fl, 0% attackers, data cifar10, model cnn": other | {"setting": "data cifar10, model cnn"},
+        "dtb-fl, 0% attackers, model small_cnn, cifar10, cnn": other | {"setting": "model small_cnn"},
+    }
+    assert [trust._name_cost(each) for each in named.values()] == list(named)
+
+
 def test_rows_of_former_code_say_so_and_are_forgotten_when_asked(grid, tmp_path):
     results = {cell.digest: make_result(0.9) for cell in grid.cells}
     first = grid.cells[0].digest

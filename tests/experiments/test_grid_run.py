@@ -52,11 +52,11 @@ def write(tmp_path: Path):
     return write_grid
 
 
-def play(path: Path, out: Path, **options):
+def play(path: Path, out: Path, at_once: int = 2, **options):
     """Play a grid; the results, and the cells that were played now."""
     played: list[str] = []
     results = play_grid(
-        load_grid(path), out, at_once=2, told=lambda done, total, last: played.append(last), **options
+        load_grid(path), out, at_once=at_once, told=lambda done, total, last: played.append(last), **options
     )
     return results, played
 
@@ -75,6 +75,17 @@ def test_a_grid_is_played_once_and_a_changed_one_reuses_its_cells(write, tmp_pat
     assert results.items() <= more.items()
     assert (out / "grid.toml").read_text() == (tmp_path / "grid.toml").read_text()
     assert not (out / "runs").exists()
+
+
+def test_a_result_that_was_taken_away_is_played_again_alone_and_comes_out_equal(
+    write, tmp_path: Path
+) -> None:
+    path, out = write('method = ["dtb-fl", "fedavg"]\n'), tmp_path / "out"
+    first, _ = play(path, out)
+    (out / "cells" / f"{load_grid(path).cells[0].digest}.json").unlink()
+    second, played = play(path, out, at_once=1)
+    assert played == ["(method dtb-fl)"]
+    assert {d: r["head"] for d, r in first.items()} == {d: r["head"] for d, r in second.items()}
 
 
 def test_a_cell_that_fails_is_named_and_the_others_go_on(write, tmp_path: Path) -> None:
@@ -173,6 +184,38 @@ def test_the_page_holds_the_mean_of_the_seeds_in_its_place(write, tmp_path: Path
     assert "Score AUC" not in page  # nothing was measured
     assert "<script" not in page
     assert not re.search(r"(src|href)=", page)
+
+
+def test_the_page_tells_spreads_over_seeds_and_single_runs(write, tmp_path: Path) -> None:
+    text = 'method = ["dtb-fl", "fedavg"]\nseed = [1, 2]\n'
+    page = draw(write(text), tmp_path / "out")
+    assert "4 runs. A cell is the mean over 2 seeds, with half the range beneath it;" in page
+    assert page.count("&plusmn; 0.005") == 2  # .50 and .51, .52 and .53
+    for options in ({"rows": "seed"}, {"columns": "seed"}):
+        page = draw(write(text), tmp_path / "out", **options)
+        assert "4 runs. A cell is one run;" in page
+        assert "mean over" not in page
+        assert "&plusmn;" not in page
+        assert all(f">{value}<" in page for value in ("0.500", "0.510", "0.520", "0.530"))
+    assert "2 runs. A cell is one run;" in draw(write('method = ["dtb-fl", "fedavg"]\n'), tmp_path / "out")
+
+
+def test_a_hostile_level_is_text_on_the_page(write, tmp_path: Path) -> None:
+    page = draw(
+        write('[axis.a."<script>"]\n"seed" = 1\n[axis.a.b]\n"seed" = 2\n'), tmp_path / "out", rows="a"
+    )
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+
+
+def test_invalid_axes_of_the_page(write) -> None:
+    grid = load_grid(write('seed = [1, 2]\nmethod = ["dtb-fl", "fedavg"]\n'))
+    assert choose_axes(grid, None, None) == ("method", "")
+    assert choose_axes(grid, "seed", None) == ("seed", "method")
+    with pytest.raises(UserError, match="--rows speed: no such axis; allowed: seed, method"):
+        choose_axes(grid, "speed", None)
+    with pytest.raises(UserError, match="two different axes"):
+        choose_axes(grid, "seed", "seed")
 
 
 def test_the_command_says_what_failed_and_ends_with_one(write, tmp_path: Path, capsys) -> None:

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize
 
 from platoon.errors import UserError
-from platoon.learning.laws import CLASSES, make_cohort
+from platoon.learning.laws import CLASSES, COHORT, make_cohort
 from platoon.learning.scores import (
     SCORES,
     ScoreRule,
@@ -19,6 +19,7 @@ from platoon.learning.scores import (
     registry,
     resolve_score,
 )
+from platoon.learning.scores.traces import LEAST_PEAKEDNESS, find_traces
 from platoon.nouns import Scores
 from platoon.testing import check_score
 
@@ -26,6 +27,22 @@ from platoon.testing import check_score
 @pytest.mark.parametrize("name", SCORES)
 def test_every_score_keeps_the_laws(name):
     check_score(SCORES[name])
+
+
+@pytest.mark.parametrize("trial", range(5))
+@pytest.mark.parametrize("name", SCORES)
+def test_the_laws_hold_every_score_to_more_than_a_constant(name, trial):
+    values = SCORES[name].score(make_cohort(COHORT, trial)).values
+    assert len(np.unique(values.round(3))) > 1
+
+
+@pytest.mark.parametrize("trial", range(5))
+def test_the_updates_of_the_laws_look_trained(trial):
+    cohort = make_cohort(COHORT, trial)
+    traces = find_traces(cohort.updates, cohort.step)
+    assert traces.peakedness.min() > 1.5 * LEAST_PEAKEDNESS
+    assert not traces.crafted.any()
+    assert not traces.copied.any()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +174,7 @@ def test_probe_margin_rewards_descent_and_punishes_ascent():
     both = replace(cohort, updates=np.stack([-0.1 * gradient, 0.1 * gradient, 0.1 * gradient]))
     down, up, _ = probe_margin(both).values
     assert down == pytest.approx(1.0)
-    assert up == 0.0
+    assert up == pytest.approx(0.0, abs=1e-6)
 
 
 def test_probe_margin_of_a_cohort_that_moves_nothing_is_zero_without_evidence():

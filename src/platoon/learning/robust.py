@@ -184,7 +184,8 @@ def bucket(updates: FixedPoint, weights: Ints, size: int) -> tuple[FixedPoint, I
     (Karimireddy et al. 2022).
 
     Who shares a bucket is as good as drawn, and every edge server draws the same: updates are dealt in the order
-    of their SHA-256, salted with the digest of all of them, so that nobody can choose its place alone.
+    of their SHA-256, salted with the digest of all of them, so that nobody can choose its place who does not know
+    all other updates; who does can try many of its own until one lands where it should.
     """
     keys = [row.astype("<i4").tobytes() for row in updates]
     digests = [hashlib.sha256(key).digest() for key in keys]

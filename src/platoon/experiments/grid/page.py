@@ -66,11 +66,7 @@ def write_page(grid: Grid, results: Mapping[str, Result], out: Path, rows: str, 
         for measure, (title, what, good) in SHOWN.items()
         if any(result.get(measure) is not None for result in results.values())
     )
-    seeds = len(grid.axes.get("seed", ("",)))
-    lead = (
-        f"{len(grid.cells)} runs. A cell is the mean over {seeds} seed{'s' if seeds > 1 else ''}, with half the "
-        "range beneath it; pointing at it shows the values."
-    )
+    lead = f"{len(grid.cells)} runs. {_explain_cells(grid, rows, columns)}"
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(grid.name)}</title>'
         f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
@@ -80,6 +76,14 @@ def write_page(grid: Grid, results: Mapping[str, Result], out: Path, rows: str, 
     path = out / "grid.html"
     write_atomically(path, page)
     return path
+
+
+def _explain_cells(grid: Grid, rows: str, columns: str) -> str:
+    seeds = 1 if "seed" in (rows, columns) else len(grid.axes.get("seed", ("",)))
+    if seeds == 1:
+        return "A cell is one run; pointing at it shows the value with more digits."
+    mean = f"A cell is the mean over {seeds} seeds, with half the range beneath it"
+    return f"{mean}; pointing at it shows the values."
 
 
 def _maps(  # noqa: PLR0917
@@ -137,7 +141,7 @@ def _cell(values: Sequence[float], good: bool) -> str:
     share = min(1.0, max(0.0, mean if good else 1.0 - mean))
     red, green, blue = (round(a + (b - a) * share**2) for a, b in ((213, 0), (94, 114), (0, 178)))
     each = ", ".join(f"{value:.4f}" for value in values)
+    beneath = f"<br><small>&plusmn; {spread:.3f}</small>" if len(values) > 1 else ""
     return (
-        f'<td style="background:rgb({red},{green},{blue});color:#fff" title="{each}">{mean:.3f}<br>'
-        f"<small>&plusmn; {spread:.3f}</small></td>"
+        f'<td style="background:rgb({red},{green},{blue});color:#fff" title="{each}">{mean:.3f}{beneath}</td>'
     )

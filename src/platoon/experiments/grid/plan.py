@@ -4,7 +4,7 @@
 tables. **One list is one axis**: a list where the scenario wants a single value makes a cell of each of its
 items, and where the scenario wants a list itself (``roads.speed_kmh``, ``fleet.attacks``), a list of lists
 does. An axis that sets several keys together has a table for each of its levels, ``[axis.NAME.LEVEL]``, with
-dotted keys in it.
+dotted keys in it. A level wins over what all cells share; no key is set by two axes.
 """
 
 import hashlib
@@ -68,8 +68,8 @@ def load_grid(path: Path) -> Grid:
     """Read a grid file; every cell is a valid scenario.
 
     Raises:
-        UserError: no such file, no TOML, an empty axis, equal cells, too many cells, or a cell that is no scenario;
-            the message names the cell.
+        UserError: no such file, no TOML, an empty axis, two axes of one name or that set the same key, equal cells,
+            too many cells, or a cell that is no scenario; the message names the cell.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -99,10 +99,30 @@ def split_axes(table: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], di
     """Dotted keys that all cells share, and the axes.
 
     Raises:
-        UserError: an axis without levels, or a level that is no table.
+        UserError: an axis without levels, a level that is no table, two axes of one name, or a key that two axes
+            set.
     """
-    bundles = dict(table).pop("axis", {})
     fixed: dict[str, Any] = {}
+    axes = _read_bundles(table.get("axis", {}), path)
+    for key, value in _flatten({name: value for name, value in table.items() if name != "axis"}).items():
+        if not _is_axis(key, value):
+            fixed[key] = value
+            continue
+        if not value:
+            raise UserError(f"{path}: {key} = []: an axis without levels; allowed: one value at least")
+        if key in axes:
+            raise UserError(
+                f"{path}: {key} = {value}: an axis {key} stands as [axis.{key}.LEVEL] too; allowed: one of them"
+            )
+        axes[key] = {_name_level(item): {key: item} for item in value}
+        if len(axes[key]) < len(value):
+            raise UserError(f"{path}: {key} = {value}: a level stands twice; allowed: different ones")
+    _require_own_keys(axes, path)
+    return fixed, axes
+
+
+def _read_bundles(bundles: Any, path: Path) -> dict[str, Levels]:
+    """The axes of ``[axis.NAME.LEVEL]``."""
     axes: dict[str, Levels] = {}
     if not isinstance(bundles, dict):
         raise UserError(f"{path}: axis = {bundles!r}: allowed are tables [axis.NAME.LEVEL] of scenario keys")
@@ -114,16 +134,16 @@ def split_axes(table: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], di
         ):
             raise UserError(f"{path}: axis.{name}: allowed are tables [axis.{name}.LEVEL] of scenario keys")
         axes[name] = {level: _flatten(keys) for level, keys in levels.items()}
-    for key, value in _flatten({name: value for name, value in table.items() if name != "axis"}).items():
-        if not _is_axis(key, value):
-            fixed[key] = value
-            continue
-        if not value:
-            raise UserError(f"{path}: {key} = []: an axis without levels; allowed: one value at least")
-        axes[key] = {_name_level(item): {key: item} for item in value}
-        if len(axes[key]) < len(value):
-            raise UserError(f"{path}: {key} = {value}: a level stands twice; allowed: different ones")
-    return fixed, axes
+    return axes
+
+
+def _require_own_keys(axes: Mapping[str, Levels], path: Path) -> None:
+    """Of two axes that set the same key the later one would win, and cells would not be what their levels say."""
+    setters: dict[str, str] = {}
+    for axis, levels in axes.items():
+        for key in itertools.chain(*levels.values()):
+            if (other := setters.setdefault(key, axis)) != axis:
+                raise UserError(f"{path}: {key}: set by the axes {other} and {axis}; allowed: one axis a key")
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -158,7 +178,15 @@ def _wants_list(key: str) -> bool:
 
 
 def _name_level(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Short, and different for different values.
+
+    >>> _name_level(0.0), _name_level(0.5), _name_level(0.1234561)
+    ('0', '0.5', '0.1234561')
+    """
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _make_cell(

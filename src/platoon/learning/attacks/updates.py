@@ -21,8 +21,9 @@ class Scene:
     """(M, D) what each would send without this attack, in id order: clean, or what the attack before it made;
     zeros where ``UpdateRule.trains`` is false."""
     seen: Weights
-    """(n, D) clean updates that statistics are taken of: those of the round's honest vehicles where the attackers
-    know all (``knowledge = "cohort"``), else their own. At least one row."""
+    """(n, D) updates that statistics are taken of: the clean ones of the round's honest vehicles where the
+    attackers know all (``knowledge = "cohort"``) and there are any; else ``own``, with what an attack before made
+    of them. At least one row."""
     step: Weights
     """(D,) what the last round added to the global model; zeros before there was one."""
     strength: float
@@ -122,7 +123,7 @@ def leave_row(scene: Scene, rng: np.random.Generator) -> Weights:  # noqa: ARG00
 WIDEST: Final = 16.0
 """Largest push that ``adaptive`` tries, over the median length of what it knows."""
 HALVINGS: Final = 8
-"""Coarse steps of its search; as many fine ones follow at most."""
+"""Coarse steps of its search; half as many fine ones follow at most."""
 
 
 def adaptive(scene: Scene, rng: np.random.Generator) -> Weights:  # noqa: ARG001
