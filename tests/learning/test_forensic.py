@@ -16,6 +16,7 @@ from platoon.learning.scores.forensic import (
     NEUTRAL,
     OF_A_COPY,
     TRIGGER,
+    _gains,
     find_moved,
     measure,
 )
@@ -141,6 +142,20 @@ def test_an_update_of_classes_without_probes_is_neutral():
     free = ~traces.crafted & ~traces.copied
     assert free.any()
     assert forensic(blind).values[free] == pytest.approx(NEUTRAL)
+
+
+def test_a_tiny_loss_that_grows_tenfold_is_no_damage_and_a_large_one_is():
+    """A model that is sure of an update's classes, and one that is not, each made less sure by the update."""
+    truth, everything = np.eye(2)[[0, 1, 0, 1]], np.ones((1, 4), dtype=bool)
+
+    def gain(loss, grown):
+        margins = [-np.log(np.expm1(value)) for value in (loss, grown)]
+        before, after = (margin * truth for margin in margins)
+        found = _gains(before, after[None], truth, np.ones((1, 2), dtype=bool), everything)
+        return found[0]
+
+    assert gain(0.001, 0.01) > -0.3
+    assert gain(0.2, 2.0) < -2.0
 
 
 def test_an_update_down_the_loss_of_its_classes_is_told_from_one_up():
