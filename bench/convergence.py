@@ -39,7 +39,7 @@ def main() -> None:
     """Play what is missing, print and keep."""
     grids = [load_grid(path) for path in sorted(trust.GRIDS.glob("convergence_*.toml"))]
     if sys.argv[2:3] == ["again"]:
-        forget(grids, sys.argv[3:])
+        trust.forget(grids, sys.argv[3:], CELLS, RUNS)
     results = trust.play(grids, CELLS, RUNS)
     references = trust.train_references(grids, CENTRALISED)
     rows = compare([row for grid in grids for row in describe(grid, results, references)])
@@ -47,21 +47,6 @@ def main() -> None:
     print("\n\n".join(tables.values()))
     paste(PAGE, tables)
     (OUT / "convergence.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-
-
-def forget(grids: Sequence[Grid], names: Sequence[str]) -> None:
-    """Drop what is kept of the named grids' cells, since the code that played them has changed; ends the process
-    where no grid is named, or one that does not exist."""
-    known = {grid.name: grid for grid in grids}
-    for name in names or ("",):
-        if name not in known:
-            sys.exit(f"bench: again {name!r}: no such grid; allowed: {', '.join(known)}")
-    kept: dict[str, Any] = json.loads(CELLS.read_text(encoding="utf-8")) if CELLS.is_file() else {}
-    for name in names:
-        for cell in known[name].cells:
-            kept.pop(cell.digest, None)
-            (RUNS / name / "cells" / f"{cell.digest}.json").unlink(missing_ok=True)
-    trust.keep_cells(kept, CELLS)
 
 
 def describe(grid: Grid, results: dict[str, Any], references: dict[str, float]) -> list[dict[str, Any]]:

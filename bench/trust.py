@@ -1,14 +1,14 @@
 """Attacks against the default method, plain FedAvg and the oracle, on paired seeds (docs/trust.md).
 
     python -m bench trust
-    python -m bench trust again
+    python -m bench trust again GRID...
 
 plays the cells of ``bench/grids/trust_*.toml`` that ``bench/out/trust_cells.json`` does not have yet, keeps what
 they measured there, prints the tables, puts them into docs/trust.md and writes ``bench/out/trust.json``: a row for
 every setting, attack, share and method, with the digests of the grid files that it comes from. Accuracies are means
 of the last ten rounds; spreads are half the range over the seeds. ``bench/out/trust_centralised.json`` keeps what
-centralised training reaches. Cells marked as *former* were played by code of which the judgement has changed since;
-``again`` forgets and plays them.
+centralised training reaches. After a change of the code that judges or merges, ``again`` forgets the cells of the
+named grids and plays them anew; a cell that stands in several grids is forgotten with any of them.
 """
 
 import json
@@ -50,10 +50,8 @@ NEVER = ("rounds_to_separation", "updates_to_exclusion")
 """Measures whose None means never: a mean over the seeds where it came to pass would be too small."""
 COMMON_AXES = ("attack", "method", "seed", "fleet.malicious_share")
 """Axes with a column of their own; what a grid varies besides is a row's setting."""
-USUAL = {"data": "mnist", "model": "mlp", "seeds": [1, 2, 3]}
-"""What the table of costs says of a row only where it is not so."""
-FORMER = ", former"
-"""What stands behind a row's name where one of its cells is of former code."""
+USUAL_SEEDS = [1, 2, 3]
+"""Go without saying."""
 SHARES = (0.8, 0.85, 0.9)
 """Of the centralised accuracy, whose first round and second are reported."""
 
@@ -62,7 +60,7 @@ def main() -> None:
     """Play what is missing, print and keep."""
     grids = [load_grid(path) for path in sorted(GRIDS.glob("trust_*.toml"))]
     if sys.argv[2:3] == ["again"]:
-        forget_former(CELLS, RUNS)
+        forget(grids, sys.argv[3:])
     results = play(grids)
     references = train_references(grids)
     rows = [row for grid in grids for row in describe(grid, results, references)]
@@ -75,14 +73,19 @@ def main() -> None:
     (OUT / "trust.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def forget_former(kept_in: Path, runs: Path) -> None:
-    """Drop the kept cells that are of former code."""
-    kept: dict[str, Any] = json.loads(kept_in.read_text(encoding="utf-8"))
-    former = {digest for digest, result in kept.items() if result.get("former")}
-    for digest in former:
-        for path in runs.glob(f"*/cells/{digest}.json"):
+def forget(grids: Sequence[Grid], names: Sequence[str], kept_in: Path = CELLS, runs: Path = RUNS) -> None:
+    """Drop what is kept of the named grids' cells, since the code that played them has changed; ends the process
+    where no grid is named, or one that does not exist."""
+    known = {grid.name: grid for grid in grids}
+    for name in names or ("",):
+        if name not in known:
+            sys.exit(f"bench: again {name!r}: no such grid; allowed: {', '.join(known)}")
+    kept: dict[str, Any] = json.loads(kept_in.read_text(encoding="utf-8")) if kept_in.is_file() else {}
+    for cell in (cell for name in names for cell in known[name].cells):
+        kept.pop(cell.digest, None)
+        for path in runs.glob(f"*/cells/{cell.digest}.json"):
             path.unlink()
-    keep_cells({digest: result for digest, result in kept.items() if digest not in former}, kept_in)
+    keep_cells(kept, kept_in)
 
 
 def play(grids: Sequence[Grid], kept_in: Path = CELLS, runs: Path = RUNS) -> dict[str, Any]:
@@ -161,7 +164,6 @@ def make_row(
             values = []
         row[name] = statistics.fmean(values) if values else None
         row[f"{name}_spread"] = (max(values) - min(values)) / 2 if values else None
-    row["former"] = any(result.get("former", False) for result in found)
     row["named_edge_servers"] = [result["named_edge_servers"] for result in found]
     if (
         grid.name == BLOCKS and row["faulty_edge_servers"]
@@ -301,7 +303,7 @@ def _attack_table(rows: Sequence[dict[str, Any]]) -> str:
 def _attack_line(row: dict[str, Any]) -> list[str]:
     works = "" if row["backdoor_success"] is None else f", works in {with_spread(row, 'backdoor_success')}"
     return [
-        row["attack"] + works + (FORMER if row["former"] else ""),
+        row["attack"] + works,
         with_spread(row, "accuracy"),
         *(number(row[key]) for key in ("oracle_accuracy", "fedavg_accuracy", "auc", "auc_second_half")),
         *(with_spread(row, key) for key in ("poisoned_weight_second_half", "honest_below_threshold")),
@@ -309,19 +311,12 @@ def _attack_line(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _name_cost(row: dict[str, Any]) -> str:
-    """What tells a row from those of other grids: what is usual, or stands in its setting, goes without saying."""
-    seeds = f"seeds {' '.join(map(str, row['seeds']))}" if row["seeds"] != USUAL["seeds"] else ""
-    unusual = [row[key] for key in ("data", "model") if row[key] != USUAL[key]]
-    said = row["setting"].replace(",", "").split()
-    parts = [f"{row['method']}, {row['share']:.0%} attackers", row["setting"]]
-    parts += [word for word in unusual if word not in said]
-    return ", ".join(part for part in [*parts, seeds] if part)
-
-
 def _cost_line(row: dict[str, Any]) -> list[str]:
+    seeds = "" if row["seeds"] == USUAL_SEEDS else f"seeds {' '.join(map(str, row['seeds']))}"
     return [
-        _name_cost(row) + (FORMER if row["former"] else ""),
+        ", ".join(
+            part for part in (f"{row['method']}, {row['share']:.0%} attackers", row["setting"], seeds) if part
+        ),
         with_spread(row, "accuracy"),
         number(row["centralised_accuracy"]),
         number(row["accuracy"] / row["centralised_accuracy"]),

@@ -41,7 +41,7 @@ def make_server_tables(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 def _judging_line(row: dict[str, Any]) -> list[str]:
     return [
-        (row["faulty_edge_servers"] or "nobody") + ", former" * row["former"],
+        row["faulty_edge_servers"] or "nobody",
         with_spread(row, "accuracy"),
         number(row["auc"]),
         with_spread(row, "poisoned_weight_second_half"),

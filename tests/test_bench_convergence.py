@@ -116,22 +116,6 @@ def test_tables_say_what_was_not_reached_and_by_how_many_seeds(rows):
     assert "| DTB-FL | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 | 4.00 | 1.00 | 10.00 |" in text
 
 
-def test_what_is_to_be_played_again_is_forgotten_and_nothing_else(grid, tmp_path, monkeypatch):
-    monkeypatch.setattr(convergence, "CELLS", tmp_path / "cells.json")
-    monkeypatch.setattr(convergence, "RUNS", tmp_path / "runs")
-    played = tmp_path / "runs" / grid.name / "cells" / f"{grid.cells[0].digest}.json"
-    played.parent.mkdir(parents=True)
-    played.write_text("{}")
-    trust.keep_cells({cell.digest: {} for cell in grid.cells} | {"other": {}}, convergence.CELLS)
-    for names in ([], ["trust_30"], [grid.name, "trust_30"]):
-        with pytest.raises(SystemExit, match="no such grid; allowed: convergence_other"):
-            convergence.forget([grid], names)
-        assert played.is_file()
-    convergence.forget([grid], [grid.name])
-    assert json.loads(convergence.CELLS.read_text()) == {"other": {}}
-    assert not played.exists()
-
-
 def test_rows_come_from_the_committed_grids():
     for name, digest in {(row["grid"], row["grid_digest"]) for row in ROWS}:
         text = (trust.GRIDS / f"{name}.toml").read_text(encoding="utf-8")

@@ -86,41 +86,30 @@ def test_a_row_is_compared_where_every_seed_has_a_reference(grid):
     assert {row["rounds_to_0.9"] for row in rows} == {2.0}
 
 
-def test_rows_of_the_costs_are_told_apart_by_what_is_unusual():
-    row = {
-        "method": "dtb-fl",
-        "share": 0.0,
-        "setting": "",
-        "data": "mnist",
-        "model": "mlp",
-        "seeds": [1, 2, 3],
-    }
-    other = row | {"data": "cifar10", "model": "cnn"}
-    named = {
-        "dtb-fl, 0% attackers": row,
-        "dtb-fl, 0% attackers, weights reputation": row | {"setting": "weights reputation"},
-        "dtb-fl, 0% attackers, seeds 4 5 6": row | {"seeds": [4, 5, 6]},
-        "dtb-fl, 0% attackers, cifar10, cnn": other,
-        "dtb-fl, 0% attackers, data cifar10, model cnn": other | {"setting": "data cifar10, model cnn"},
-        "dtb-fl, 0% attackers, model small_cnn, cifar10, cnn": other | {"setting": "model small_cnn"},
-    }
-    assert [trust._name_cost(each) for each in named.values()] == list(named)
-
-
-def test_rows_of_former_code_say_so_and_are_forgotten_when_asked(grid, tmp_path):
+def test_rows_of_the_costs_name_other_seeds(grid):
     results = {cell.digest: make_result(0.9) for cell in grid.cells}
-    first = grid.cells[0].digest
-    results[first]["former"] = True
-    rows = trust.describe(grid, results, {})
-    assert [row["former"] for row in rows] == [True] + [False] * (len(rows) - 1)
-    kept, waiting = tmp_path / "cells.json", tmp_path / "runs" / "trust_other" / "cells"
-    waiting.mkdir(parents=True)
-    for digest in results:
-        (waiting / f"{digest}.json").write_text("{}")
-    trust.keep_cells(results, kept)
-    trust.forget_former(kept, tmp_path / "runs")
-    assert json.loads(kept.read_text()).keys() == results.keys() - {first}
-    assert {path.stem for path in waiting.iterdir()} == results.keys() - {first}
+    references = dict.fromkeys((trust.name_reference(cell.scenario) for cell in grid.cells), 0.9)
+    rows = trust.describe(grid, results, references)
+    for row in rows:
+        row["oracle_accuracy"] = row["fedavg_accuracy"] = None
+    line = trust.make_tables(rows)[trust.COSTS].splitlines()[2]
+    assert line.startswith("| dtb-fl, 0% attackers, partition iid, seeds 1 2 |")
+
+
+def test_what_is_to_be_played_again_is_forgotten_wherever_it_waits_and_nothing_else(grid, tmp_path):
+    kept, runs = tmp_path / "cells.json", tmp_path / "runs"
+    played = [runs / name / "cells" / f"{grid.cells[0].digest}.json" for name in (grid.name, "trust_twin")]
+    for path in played:
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    trust.keep_cells({cell.digest: {} for cell in grid.cells} | {"other": {}}, kept)
+    for names in ([], ["trust_30"], [grid.name, "trust_30"]):
+        with pytest.raises(SystemExit, match="no such grid; allowed: trust_other"):
+            trust.forget([grid], names, kept, runs)
+        assert all(path.is_file() for path in played)
+    trust.forget([grid], [grid.name], kept, runs)
+    assert json.loads(kept.read_text()) == {"other": {}}
+    assert not any(path.exists() for path in played)
 
 
 def test_accuracies_are_compared_within_one_partition_and_attack(grid):

@@ -7,8 +7,10 @@ from platoon.drivers.attacking import Attackers
 from platoon.drivers.datasets import ImageData
 from platoon.drivers.fleet_data import FleetData
 from platoon.drivers.workers import TrainingPool
+from platoon.errors import UserError
 from platoon.fleet import draw_groups
 from platoon.learning.aggregation import dequantise
+from platoon.learning.last_layer import find_row
 from platoon.learning.models import FlatModel
 from platoon.scenario import Scenario
 
@@ -92,6 +94,19 @@ def test_attackers_take_means_of_what_they_know(knowledge):
             assert np.array_equal(sent[vehicle].update, clean[vehicle].update)
 
 
+@pytest.mark.parametrize("name", ["targeted_flip", "backdoor", "leave_row"])
+def test_invalid_classes_are_refused_where_an_attack_aims_at_them(name):
+    """The data have four classes; a source is asked of those alone that relabel one."""
+    for key in ("source", "target"):
+        aim = {"source": 0, "target": 0} | {key: 4}
+        scenario = make_scenario(attack="none", attacks=[{"name": name, **aim}])
+        if key == "source" and name != "targeted_flip":
+            FleetData(scenario, DATA)
+            continue
+        with pytest.raises(UserError, match=rf"{key} = 4 of {name}: allowed: 0 to 3"):
+            FleetData(scenario, DATA)
+
+
 def test_a_backdoor_may_leave_the_row_of_its_class_alone():
     """And still moves every other row; the honest move the target's too."""
     aim = {"source": 0, "target": 2}
@@ -103,7 +118,8 @@ def test_a_backdoor_may_leave_the_row_of_its_class_alone():
         sent = Attackers(scenario, pool, np.full(12, 40)).train(1, model, model, list(range(12)))
     last = FlatModel(scenario.task.model, DATA.shape, DATA.classes)
     for update in sent:
-        moved = [bool(update.update[last.row_of(label)].any()) for label in range(DATA.classes)]
+        rows = [find_row(last.last_layer, DATA.classes, label) for label in range(DATA.classes)]
+        moved = [bool(update.update[row].any()) for row in rows]
         assert moved == [not (pool.malicious[update.vehicle] and label == 2) for label in range(DATA.classes)]
 
 

@@ -18,6 +18,7 @@ from platoon.fleet import find_authors, is_on
 from platoon.learning.aggregation import dequantise, quantise
 from platoon.learning.attacks.rules import CopyRule, UpdateRule
 from platoon.learning.attacks.updates import Judge, Scene, copy_with_noise
+from platoon.learning.last_layer import find_row
 from platoon.learning.models import FlatModel
 from platoon.learning.scores import STUDY_SCORES, resolve_score
 from platoon.nouns import FixedPoint, Floats, Ints, Weights
@@ -114,7 +115,7 @@ class Attackers:
                 seen=seen,
                 step=step,
                 strength=attack.strength,
-                target_row=self._find_row(attack.terms.target),
+                target_row=self._find_target_row(attack),
                 judge=judge,
             )
             rng = stream(self._scenario.seed, "craft", attack.number, round_number)
@@ -122,9 +123,10 @@ class Attackers:
                 sent[author] = replace(sent[author], update=quantise(update))
         return {author: _mark(update, clean[author]) for author, update in sent.items()}
 
-    def _find_row(self, label: int) -> Ints:
-        """Nothing where the data have no such class: only attacks that aim at it are refused then."""
-        return self._model.row_of(label) if label < self._model.classes else np.zeros(0, dtype=np.int64)
+    def _find_target_row(self, attack: FleetAttack) -> Ints:
+        if "target" not in attack.rule.aims:
+            return np.zeros(0, dtype=np.int64)
+        return find_row(self._model.last_layer, self._model.classes, attack.terms.target)
 
     def _make_judge(self, model: FixedPoint, former: FixedPoint, seen: Weights) -> Judge:
         """The scenario's score among the updates seen, on samples of the attackers' own, over its threshold."""

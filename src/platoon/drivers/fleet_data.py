@@ -5,7 +5,6 @@ The scenario and its seed decide all of it; nothing is drawn twice, nothing depe
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -19,13 +18,6 @@ from platoon.learning.partition import Partitioner, draw_missing_classes, draw_p
 from platoon.nouns import Bools, Digest, Ints
 from platoon.rng import stream
 from platoon.scenario import Attack, Scenario
-
-AIMS: Final = {
-    "targeted_flip": ("source", "target"),
-    "backdoor": ("source", "target"),
-    "leave_row": ("target",),
-}
-"""Attacks that ask for classes, and the keys that name these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,13 +166,13 @@ class FleetData:
 def _find_attacks(scenario: Scenario, classes: int) -> tuple[FleetAttack, ...]:
     found = []
     for number, terms in enumerate(list_attacks(scenario.fleet)):
-        for key in AIMS.get(terms.name, ()):
+        rule = resolve_attack(terms.name)
+        for key in rule.aims:
             if getattr(terms, key) >= classes:
                 raise UserError(
                     f"fleet.attacks: {key} = {getattr(terms, key)} of {terms.name}: allowed: 0 to {classes - 1}, "
                     f"the classes of {scenario.task.data}"
                 )
-        rule = resolve_attack(terms.name)
         members = draw_members(scenario.fleet, scenario.seed, number)
         strength = strength_of(terms, rule)
         found.append(FleetAttack(number=number, terms=terms, rule=rule, strength=strength, members=members))

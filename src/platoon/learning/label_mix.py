@@ -8,6 +8,7 @@ rows of all others in the last layer do not move at all, and the lengths of thos
 
 import numpy as np
 
+from platoon.learning.last_layer import measure_rows
 from platoon.nouns import Floats, Weights
 
 STILL = 1e-6
@@ -19,13 +20,10 @@ def estimate_label_mix(last_layers: Weights | Floats, classes: int) -> Floats:
 
     A row is NaN where an update says nothing (zeros).
     """
-    parts = np.asarray(last_layers, dtype=np.float64)
-    offsets = parts[:, -classes:]
-    rows = np.concatenate([parts[:, :-classes].reshape(len(parts), classes, -1), offsets[..., None]], axis=2)
-    moved = np.linalg.norm(rows, axis=2)
+    moved = measure_rows(last_layers, classes)
     most = moved.max(axis=1, keepdims=True)
     present = moved > STILL * most
-    rising = np.maximum(offsets, 0.0)
+    rising = np.maximum(np.asarray(last_layers, dtype=np.float64)[:, -classes:], 0.0)
     restricted = ~present.all(axis=1, keepdims=True)
     weight = np.where(restricted, np.where(present, moved, 0.0), rising)
     total = weight.sum(axis=1, keepdims=True)

@@ -117,12 +117,6 @@ class FlatModel:
         self.dense = find_dense_stack(self.module)
         """Many candidates at once, where the network allows it; None: one by one."""
 
-    def row_of(self, label: int) -> Ints:
-        """(features + 1,) the entries of flat weights that are a class's row of the last layer, and its offset."""
-        features = (self.last_layer.stop - self.last_layer.start) // self.classes - 1
-        first = self.last_layer.start + label * features
-        return np.append(np.arange(first, first + features), self.size - self.classes + label)
-
     def load(self, weights: Weights) -> None:
         """Copy flat weights (D,) into the network."""
         self.weights.copy_(torch.from_numpy(weights))

@@ -19,7 +19,7 @@ class Attack(Section):
     rounds_off: int = Field(0, ge=0, description="rounds of honesty after them; 0: always on")
     strength: float | None = Field(None, description="not set: the attack's own")
     source: int = Field(5, ge=0, description="class that targeted_flip relabels")
-    target: int = Field(3, ge=0, description="class that targeted_flip and backdoor aim at; leave_row's")
+    target: int = Field(3, ge=0, description="class that targeted_flip, backdoor and leave_row aim at")
     knowledge: Literal["own", "cohort"] = Field(
         "cohort", description="clean updates that attackers know: their own, or those of all honest ones"
     )

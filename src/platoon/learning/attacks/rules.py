@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Final
+from typing import Final, Literal
 
 from platoon.errors import UserError
 from platoon.fleet import ACTS_AS_ONE, list_attacks
@@ -24,6 +24,8 @@ from platoon.learning.attacks.updates import (
 )
 from platoon.scenario import Attack, Fleet, did_you_mean
 
+Aim = Literal["source", "target"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRule:
@@ -33,6 +35,8 @@ class DataRule:
     strength: float = 1.0
     allowed: tuple[float, float] = (0.0, 1.0)
     """Least and largest strength."""
+    aims: tuple[Aim, ...] = ()
+    """Keys of the scenario by which it names classes: the data must have these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,8 @@ class UpdateRule:
     """Needs the attackers' clean updates; free riders do not train at all."""
     judges: bool = False
     """Asks for a stand-in of the score."""
+    aims: tuple[Aim, ...] = ()
+    """As in ``DataRule``; of the target a ``Scene`` has the row of the last layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +61,15 @@ class CopyRule:
     strength: float = 0.01
     """Length of the noise by which copies differ, over the update's length."""
     allowed: tuple[float, float] = (0.0, 1.0)
+    aims: tuple[Aim, ...] = ()
 
 
 Rule = DataRule | UpdateRule | CopyRule
 
 ATTACKS: Final[dict[str, Rule]] = {
     "label_flip": DataRule(attack=label_flip),
-    "targeted_flip": DataRule(attack=targeted_flip),
-    "backdoor": DataRule(attack=backdoor, strength=0.5),
+    "targeted_flip": DataRule(attack=targeted_flip, aims=("source", "target")),
+    "backdoor": DataRule(attack=backdoor, strength=0.5, aims=("target",)),
     "sign_flip": UpdateRule(attack=sign_flip, strength=3.0, allowed=(0.0, 1000.0)),
     "scaling": UpdateRule(attack=scaling, strength=10.0, allowed=(0.0, 1000.0)),
     "gaussian": UpdateRule(attack=gaussian, strength=10.0, allowed=(0.0, 1000.0)),
@@ -75,7 +82,7 @@ ATTACKS: Final[dict[str, Rule]] = {
     ),
     "free_rider_zero": UpdateRule(attack=free_rider_zero, strength=0.0, allowed=(0.0, 0.0), trains=False),
     "free_rider_stale": UpdateRule(attack=free_rider_stale, strength=0.0, allowed=(0.0, 10.0), trains=False),
-    "leave_row": UpdateRule(attack=leave_row, strength=0.0, allowed=(0.0, 1.0)),
+    "leave_row": UpdateRule(attack=leave_row, strength=0.0, allowed=(0.0, 1.0), aims=("target",)),
     "adaptive": UpdateRule(attack=adaptive, strength=0.05, allowed=(0.0, 1.0), judges=True),
     **{name: CopyRule() for name in ACTS_AS_ONE},
 }

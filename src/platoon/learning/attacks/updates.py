@@ -28,7 +28,8 @@ class Scene:
     """(D,) what the last round added to the global model; zeros before there was one."""
     strength: float
     target_row: Ints
-    """(R,) entries of the last layer's row, its offset among them, of the attack's ``target`` class."""
+    """(R,) entries of the last layer's row, its offset among them, of the attack's ``target`` class; none where it
+    does not aim at one (``UpdateRule.aims``)."""
     judge: "Judge | None"
     """Stand-in for the edge servers' score; None where the attack has not asked for it (``UpdateRule.judges``)."""
 

@@ -22,6 +22,7 @@ from typing import Final
 
 import numpy as np
 
+from platoon.learning.last_layer import measure_rows
 from platoon.learning.scores.backdoors import search, strengthened
 from platoon.learning.scores.cohort import Cohort
 from platoon.learning.scores.opposition import agree_with_others
@@ -87,9 +88,7 @@ def _shape(odds: Floats) -> Floats:
 def find_moved(cohort: Cohort) -> Bools:
     """(K, classes) whose rows in the last layer an update moved; all, where it moved fewer than ``LEAST_MOVED``, so
     that nobody chooses to be judged by nothing."""
-    part, classes = cohort.updates[:, cohort.model.last_layer], cohort.model.classes
-    squares = part[:, :-classes].reshape(len(part), classes, -1).astype(np.float64) ** 2
-    lengths = np.sqrt(squares.sum(axis=2) + part[:, -classes:].astype(np.float64) ** 2)
+    lengths = measure_rows(cohort.updates[:, cohort.model.last_layer], cohort.model.classes)
     moved = lengths >= MOVED * lengths.max(axis=1, keepdims=True)
     return np.asarray(moved | (moved.sum(axis=1, keepdims=True) < LEAST_MOVED))
 

@@ -43,10 +43,9 @@ def agree_with_others(cosines: Floats, beliefs: Floats) -> Floats:
     sums = shares.sum(axis=0)
     trusted = np.divide((shares**2).sum(axis=0), sums, out=np.zeros(count), where=sums > 0.0)
     scales = np.divide(trusted, lengths, out=np.zeros(count), where=lengths > 0.0)
-    heard = np.where(
-        alike, 0.0, (shares * scales).sum(axis=1)[:, None]
-    )  # (K, K): by everybody, how each of K enters
-    asked = np.einsum("kg,kj->gj", shares > 0.0, ~alike) > 0
+    # (K, K): how each of K enters, by who is judged; and the groups of which somebody does
+    heard = np.where(alike, 0.0, (shares * scales).sum(axis=1)[:, None])
+    asked = (shares > 0.0).T @ ~alike
     credit = np.minimum(1.0, trusted @ asked)
     dots = np.einsum("kl,lk->k", table, heard)
     norms = np.sqrt(np.maximum(np.einsum("kj,kl,lj->j", heard, table, heard), 0.0))

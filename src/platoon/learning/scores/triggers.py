@@ -94,7 +94,7 @@ def find_triggers(  # noqa: PLR0917
     """(K,) the largest effect of a patch found after each update (K, D) of a model (D,), in [-1, 1]: the mean rise
     of a wanted class's probability on images (n, height, width, channels) of other classes (labels (n,)).
 
-    ``wanted`` (K, C') are the classes that a trigger might stand for: those that the update moved. The patches are
+    ``wanted`` (K, C') are the classes that a trigger might stand for. The patches are
     found at the smaller exaggeration, by every second image; the most promising are tried at both, on all images.
     """
     moved = np.multiply(updates, np.float32(NEAR))
