@@ -203,7 +203,7 @@ class RoadMap:
     def _compute_picture(self) -> "_Raster":
         if b"picture" not in self._remembered:
             lines = [*self.polylines, *self._compute_turns()]
-            self._remembered[b"picture"] = _Raster(lines, float(self._reach().max()))
+            self._remembered[b"picture"] = _Raster(lines, float(self._reach().max()), self.compute_area())
         picture: _Raster = self._remembered[b"picture"]
         return picture
 
@@ -211,18 +211,27 @@ class RoadMap:
 class _Raster:
     """A coarse, generous picture of the road area: it may call buildings road, never road building."""
 
-    def __init__(self, lines: Sequence[Floats], reach_m: float) -> None:
+    def __init__(self, lines: Sequence[Floats], reach_m: float, area: shapely.Geometry) -> None:
         points = shapely.get_coordinates(
             shapely.segmentize([shapely.LineString(line) for line in lines], RASTER_M / 2.0)
         )
-        self.origin = points.min(axis=0) - 2.0 * reach_m
-        shape = self._cells(points.max(axis=0) + 2.0 * reach_m) + 1
+        edge = shapely.get_coordinates(shapely.segmentize(shapely.boundary(area), RASTER_M / 2.0))
+        self.origin = np.minimum(points.min(axis=0) - 2.0 * reach_m, edge.min(axis=0))
+        shape = self._cells(np.maximum(points.max(axis=0) + 2.0 * reach_m, edge.max(axis=0))) + 1
         off = np.ones(tuple(shape), dtype=np.bool_)
         off[tuple(self._cells(points).T)] = False
         # A point on the road area lies within reach * sqrt(2) (a square cap's corner) of a line; both it and the
         # line's nearest point stand up to a cell's diagonal away from where their cells' middles are.
-        generous = (reach_m * np.sqrt(2.0) + RASTER_M) / RASTER_M + np.sqrt(2.0)
-        self.road = distance_transform_edt(off) <= generous
+        corner = reach_m * np.sqrt(2.0) / RASTER_M + np.sqrt(2.0)
+        generous = corner + 1.0
+        away = distance_transform_edt(off)
+        # But for the points of sharp bends, mitred farther out: what lies in them is near their own edges.
+        edges = self._cells(edge)
+        beyond = edges[away[tuple(edges.T)] > corner]
+        if len(beyond):
+            off[tuple(beyond.T)] = False
+            away = distance_transform_edt(off)
+        self.road = away <= generous
 
     def _cells(self, points: Floats) -> Ints:
         return np.asarray(np.floor((points - self.origin) / RASTER_M), dtype=np.int64)
