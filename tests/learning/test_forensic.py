@@ -8,10 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from platoon.learning.attacks.data import DataTerms, backdoor, stamp
+from platoon.learning.last_layer import find_row
 from platoon.learning.laws import CLASSES, LinearModel, make_cohort
 from platoon.learning.models import FlatModel, initial_weights
 from platoon.learning.scores import Cohort, forensic, triggers
-from platoon.learning.scores.backdoors import search, strengthened
+from platoon.learning.scores.backdoors import (
+    ANSWERS,
+    OF_THE_ROUND,
+    _beyond,
+    _few_probes,
+    search,
+    strengthened,
+)
 from platoon.learning.scores.forensic import (
     NEUTRAL,
     OF_A_COPY,
@@ -80,12 +88,22 @@ def test_tiny_updates_do_not_make_the_others_too_long():
     """Six of ten are a ten-thousandth as long: the last step says how long updates are at least."""
     updates = trained(10, size=300, seed=4)
     step = updates.mean(axis=0)
-    alone = find_traces(updates[:4], step)
     updates[4:] *= 1e-4
     together = find_traces(updates, step)
-    assert together.reference == pytest.approx(alone.reference)
+    assert together.reference == pytest.approx(np.linalg.norm(step), rel=1e-5)
     assert not together.crafted[:4].any()
-    assert find_traces(updates * 0.01, step).reference > 0.0  # all are tiny: their own median
+    assert find_traces(updates[4:]).reference > 0.0  # all are tiny, and there was no step: their own median
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_boosted_updates_do_not_make_each_other_short(known):
+    """Six of ten are ten times as long: the last step and the shorter updates say how long they may be."""
+    updates = trained(10, size=300, seed=4)
+    step = updates.mean(axis=0) if known else None
+    updates[4:] *= 10.0
+    traces = find_traces(updates, step)
+    assert traces.lengths[:4].max() < 1.5
+    assert traces.lengths[4:].min() > 4.0
 
 
 @given(scale=st.floats(1e-3, 1e3), seed=st.integers(0, 20))
@@ -257,19 +275,21 @@ def move_class_5(corner):
 
 
 def rises(cohort):
+    """By what the model answers to alone."""
     traces = replace(find_traces(cohort.updates, None), reference=np.inf, shortened=cohort.updates)
-    return strengthened(cohort, traces)
+    return strengthened(cohort, traces, np.zeros(len(cohort.updates), dtype=bool))
 
 
 def test_an_answer_of_the_model_is_found_where_the_trigger_is():
     images, labels, _ = draw_six_classes()
     cohort = infected(np.zeros((1, 6 * 65), dtype=np.float32))
     answers = find_answers(cohort.model, cohort.weights, images, labels)
-    (label,), (stamped,) = answers.labels, answers.stamped
+    (label,), (stamped,) = answers.beyond(ANSWERS).labels, answers.beyond(ANSWERS).stamped
     assert label == 5
     assert (stamped[:, 7, 7] == 255).all()
     assert np.array_equal(np.delete(stamped.reshape(12, 64), 63, 1), np.delete(images.reshape(12, 64), 63, 1))
-    assert not len(find_answers(cohort.model, np.zeros_like(cohort.weights), images, labels).labels)
+    nothing = find_answers(cohort.model, np.zeros_like(cohort.weights), images, labels)
+    assert not len(nothing.beyond(ANSWERS).labels)
 
 
 def test_who_keeps_a_trigger_alive_is_blamed_and_who_trains_its_class_is_not():
@@ -294,7 +314,8 @@ def test_an_answer_of_a_class_that_an_update_left_alone_is_asked_about_too():
 def test_a_model_that_answers_to_nothing_blames_nobody():
     cohort = make_cohort(5)
     cohort = replace(cohort, weights=np.zeros_like(cohort.weights))
-    assert strengthened(cohort, find_traces(cohort.updates)) == pytest.approx(np.zeros(5))
+    merged = np.zeros(5, dtype=bool)
+    assert strengthened(cohort, find_traces(cohort.updates), merged) == pytest.approx(np.zeros(5))
 
 
 @given(order=st.permutations(range(4)))
@@ -410,7 +431,53 @@ def test_in_a_model_that_answers_attackers_strengthen_it_and_honest_vehicles_do_
     shortened = find_traces(cohort.updates).shortened
     rises = strengthen(model, weights, shortened, answers, images, labels)
     rise = rises.max(axis=1)
-    assert rise[false].min() > 2.0 * rise[~false].max() + 0.3
+    assert rise[false].min() > 2.0 * rise[~false].max()
+
+
+def test_what_attackers_have_in_common_shows_before_the_model_answers():
+    """Three of eight leave the row of their class alone, in a model of honest rounds that answers to nothing. Their
+    trigger shows in the sum, and each of them is asked about it."""
+    (model, trainer), nobody, false = make_trainer(), np.zeros(8, dtype=bool), np.arange(8) < 3
+    weights = initial_weights("mlp", (SIDE, SIDE, 1), KINDS, seed=3)
+    for number in range(4):
+        weights = weights + train_fleet(trainer, weights, nobody, number).mean(axis=0)
+    updates = train_fleet(trainer, weights, false, 4)
+    updates[np.ix_(false, find_row(model.last_layer, KINDS, TARGET))] = 0.0
+    images, labels = draw_probes()
+    cohort = Cohort(
+        weights=weights,
+        updates=updates,
+        samples=np.full(8, 120),
+        probe_images=images,
+        probe_labels=labels,
+        model=model,
+    )
+    traces = find_traces(updates)
+    assert (strengthened(cohort, traces, nobody) == 0.0).all()
+    excess = strengthened(cohort, traces, ~nobody)
+    assert (excess[false] > 0.0).all()
+    assert (excess[~false] == 0.0).all()
+
+
+def test_who_clearly_plants_a_patch_makes_it_suspect_in_everybody():
+    """The limit for a patch of no effect is 1.2; once one is clearly beyond it, .5 holds for all."""
+    effects, limits = np.array([0.0, 0.9]), OF_THE_ROUND
+    nobody = _beyond(np.array([[1.1, 0.1], [0.6, 0.2], [0.4, 0.0]]), effects, limits)
+    assert nobody.tolist() == [0.0, 0.0, 0.0]
+    planted = _beyond(np.array([[1.5, 0.1], [0.6, 0.7], [0.4, 0.0]]), effects, limits)
+    assert planted == pytest.approx([1.0, 0.1, 0.0])
+
+
+@pytest.mark.parametrize(("classes", "each", "kinds"), [(3, 6, 3), (10, 2, 10), (43, 1, 20)])
+def test_triggers_are_tried_on_few_images_evenly_over_the_classes(classes, each, kinds):
+    cohort = make_cohort(2)
+    labels = np.repeat(np.arange(classes), 8)
+    images = np.repeat(cohort.probe_images[:1], len(labels), axis=0)
+    some, of = _few_probes(replace(cohort, probe_images=images, probe_labels=labels))
+    assert len(some) == len(of) == each * kinds
+    assert set(np.bincount(of, minlength=classes)) <= {0, each}
+    assert of.min() == 0
+    assert of.max() == classes - 1
 
 
 @pytest.mark.parametrize("trial", range(3))

@@ -4,6 +4,7 @@ All classes are asked about, whichever rows of the last layer an update moved: w
 before chooses not to move the row of its class.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -12,15 +13,26 @@ from platoon.learning.images import Images
 from platoon.learning.scores.cohort import Cohort
 from platoon.learning.scores.traces import Traces
 from platoon.learning.scores.triggers import find_answers, find_triggers, strengthen
-from platoon.nouns import Floats, Ints
+from platoon.nouns import Bools, Floats, Ints, Weights
 
-STRONG: Final = (0.3, 2.3)
-"""Effect from which on an answer is a trigger's, and the rise that is too much for it."""
-WEAK: Final = (0.15, 6.0)
-"""Networks that nobody attacked have answers as weak as this, and honest updates that strengthen them: the limit
-falls from here to the strong answers'."""
-TRIGGER_PROBES: Final = 2
-"""Images per class on which a trigger is tried."""
+Limits = tuple[tuple[float, float], tuple[float, float]]
+
+ANSWERS: Final = 0.15
+"""Effect of a patch from which on the model that was sent out may answer to it; networks that nobody attacked have
+weak answers too, and honest updates that strengthen them."""
+OF_THE_MODEL: Final = ((ANSWERS, 0.85), (0.5, 0.6))
+"""Two effects of a patch, and how much an update may strengthen an answer of each; in between a straight line."""
+OF_THE_ROUND: Final = ((0.0, 1.2), (0.5, 0.85))
+"""The same where the round would take the model; there every patch is asked about, whatever its effect."""
+CLEARLY: Final = 0.1
+"""So much beyond its limit an update plants the patch, and nobody else may strengthen it by more than ..."""
+SHARED: Final = 0.5
+"""... this: those who plant a trigger have it in common, and honest updates have nothing to do with it."""
+AHEAD: Final = 8.0
+"""Means of a round's updates by which the model is moved to where the round would take it: what they have in common
+shows before any one's part of it does."""
+MOST_IMAGES: Final = 20
+"""On which triggers are tried, evenly over the classes: two of each of ten."""
 
 
 def search(cohort: Cohort, traces: Traces, rows: Ints) -> Floats:
@@ -32,25 +44,44 @@ def search(cohort: Cohort, traces: Traces, rows: Ints) -> Floats:
     return find_triggers(cohort.model, cohort.weights, traces.shortened[rows], wanted, images, labels)
 
 
-def strengthened(cohort: Cohort, traces: Traces) -> Floats:
-    """(K,) by how much too far each update strengthens an answer that the model that was sent out gives already; 0
-    where it does not."""
+def strengthened(cohort: Cohort, traces: Traces, merged: Bools) -> Floats:
+    """(K,) by how much too far each update strengthens a patch: one that the model which was sent out answers to,
+    or one that the updates which are about to be ``merged`` (K,) have in common; 0 where it does not.
+
+    What each adds is weak, and alone it may pass; their sum, driven far, shows the patch.
+    """
     images, labels = _few_probes(cohort)
-    answers = find_answers(cohort.model, cohort.weights, images, labels)
-    if not len(answers.labels):
-        return np.zeros(len(cohort.updates))
-    rises = strengthen(cohort.model, cohort.weights, traces.shortened, answers, images, labels)
-    limits = np.interp(answers.effects, (WEAK[0], STRONG[0]), (WEAK[1], STRONG[1]))
-    excess: Floats = np.maximum(rises - limits, 0.0).max(axis=1)
+    excess = np.zeros(len(cohort.updates))
+    for weights, least, limits in _places(cohort, traces, merged):
+        answers = find_answers(cohort.model, weights, images, labels).beyond(least)
+        if len(answers.labels):
+            rises = strengthen(cohort.model, cohort.weights, traces.shortened, answers, images, labels)
+            excess = np.maximum(excess, _beyond(rises, answers.effects, limits))
     return excess
+
+
+def _places(cohort: Cohort, traces: Traces, merged: Bools) -> Iterator[tuple[Weights, float, Limits]]:
+    """The model that was sent out, and where the round would take it; for each, which effects patches must have to
+    be asked about, and what an update may do to them."""
+    yield cohort.weights, ANSWERS, OF_THE_MODEL
+    if merged.any():
+        step = traces.shortened[merged].mean(axis=0, dtype=np.float64)
+        yield (cohort.weights + AHEAD * step).astype(np.float32), -1.0, OF_THE_ROUND
+
+
+def _beyond(rises: Floats, effects: Floats, limits: Limits) -> Floats:
+    """(K,) the most by which rises (K, A) go beyond the limits for patches of effects (A,); 0 where they do not."""
+    most = np.interp(effects, [effect for effect, _ in limits], [limit for _, limit in limits])
+    planted = (rises > most + CLEARLY).any(axis=0)
+    most = np.where(planted, np.minimum(most, SHARED), most)
+    beyond: Floats = np.maximum((rises - most).max(axis=1), 0.0)
+    return beyond
 
 
 def _few_probes(cohort: Cohort) -> tuple[Images, Ints]:
     """The images on which triggers are tried, and their labels."""
-    some = np.concatenate(
-        [
-            np.flatnonzero(cohort.probe_labels == label)[:TRIGGER_PROBES]
-            for label in range(cohort.model.classes)
-        ]
-    )
+    present = np.unique(cohort.probe_labels)
+    each = max(1, MOST_IMAGES // len(present))
+    tried = present[np.linspace(0, len(present) - 1, min(len(present), MOST_IMAGES)).round().astype(int)]
+    some = np.concatenate([np.flatnonzero(cohort.probe_labels == label)[:each] for label in tried])
     return cohort.probe_images[some], cohort.probe_labels[some]

@@ -38,12 +38,12 @@ OF_A_COPY: Final = NEUTRAL - 1e-3
 COEFFICIENTS: Final = (2.08, 2.98, 0.93, -10.69, -9.88)
 """Of margin, descent, gain, one-sidedness, length as ``design`` gives them (``bench/score_weights.py``)."""
 OFFSET: Final = 8.82
-TRIGGER: Final = (0.53, -120.0)
+TRIGGER: Final = (0.6, -120.0)
 """Effect of a patch from which on it counts, and what it adds to the log-odds above that."""
 OPPOSED: Final = (-0.4, 30.0)
 """Cosine with what the others do together below which an update counts as pushing against it, and what it adds to
 the log-odds below that."""
-STRENGTHENED: Final = -10.0
+STRENGTHENED: Final = -50.0
 """What the rise of an answer's log-odds adds to the log-odds of the update, above the limit for that answer."""
 MOVED: Final = 1e-3
 """A row of the last layer moved if it moved by this part of the most moved."""
@@ -62,7 +62,7 @@ def forensic(cohort: Cohort) -> Scores:
     probed = moved[:, np.unique(cohort.probe_labels)].any(axis=1)
     agreement = agree_with_others(traces.cosines, np.where(traces.crafted, 0.0, _likely(odds)))
     odds += OPPOSED[1] * np.minimum(0.0, agreement - OPPOSED[0])
-    odds += STRENGTHENED * strengthened(cohort, traces)
+    odds += STRENGTHENED * strengthened(cohort, traces, (odds > 0.0) & ~traces.crafted)
     passing = np.flatnonzero(probed & (odds > 0.0) & ~traces.crafted)
     odds[passing] += TRIGGER[1] * np.maximum(0.0, search(cohort, traces, passing) - TRIGGER[0])
     values = np.where(probed, _shape(odds), NEUTRAL)

@@ -39,8 +39,10 @@ EDGE: Final = 7
 """The patch's edge is the image's shorter edge over this."""
 WORTH_A_SECOND_LOOK: Final = 0.4
 """From this effect on the patch is tried on the model that was sent out too: its weakness is not the update's."""
-ANSWERS: Final = 0.15
-"""From this effect on a model may answer to a patch; networks that nobody attacked had few patches above."""
+PROMISING: Final = 10
+"""Classes whose patches are tried on a model."""
+STILL: Final = 1.0
+"""Log-odds that count as moved by an update that moves none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,37 +56,45 @@ class Answers:
     effects: Floats
     """(A,) what each patch moves of the class's probability."""
 
+    def beyond(self, effect: float) -> "Answers":
+        """Those of at least this effect."""
+        kept = self.effects >= effect
+        return Answers(labels=self.labels[kept], stamped=self.stamped[kept], effects=self.effects[kept])
+
 
 def find_answers(model: ProbeModel, weights: Weights, images: Images, labels: Ints) -> Answers:
-    """Of the best patch for each class those that a model (D,) answers to, on images (n, height, width, channels)
-    with labels (n,)."""
-    classes = np.arange(model.classes)
+    """How a model (D,) answers to the best patches for the ``PROMISING`` classes that promise the most, on images
+    (n, height, width, channels) with labels (n,)."""
     rough = _roughen(images)
-    patches, _ = _best_patches(model.input_gradients(weights[None], rough, classes[None]), rough)
-    stamped = _stamp(images, patches)
-    effects = _effects(_logits_of_one(model, weights, stamped[0])[None], classes[None], labels)[0]
-    kept = effects >= ANSWERS
-    return Answers(labels=classes[kept], stamped=stamped[0, 1:][kept], effects=effects[kept])
+    classes = np.arange(model.classes)
+    patches, gains = _best_patches(model.input_gradients(weights[None], rough, classes[None]), rough)
+    most = np.sort(np.argsort(-gains[0], kind="stable")[:PROMISING])
+    stamped = _stamp(images, patches[:, most])
+    effects = _effects(_logits_of_one(model, weights, stamped[0])[None], most[None], labels)[0]
+    return Answers(labels=most, stamped=stamped[0, 1:], effects=effects)
 
 
 def strengthen(  # noqa: PLR0917
     model: ProbeModel, weights: Weights, updates: Weights, answers: Answers, images: Images, labels: Ints
 ) -> Floats:
-    """(K, A) by how much each update (K, D) strengthens each answer of a model (D,): the rise of the class's
-    log-odds by the patch, on images of other classes, with ``NEAR`` times the update over that without it.
+    """(K, A) by how much each update (K, D) strengthens each answer of a model (D,), against what else it does to
+    the class: the rise of the class's log-odds by the patch, on images of other classes, with ``NEAR`` times the
+    update over that without it, over how far the update moves the log-odds without a patch, and ``STILL``.
 
-    Log-odds, since a probability near 1 cannot rise: an update that keeps a trigger alive would not be seen.
+    Log-odds, since a probability near 1 cannot rise: an update that keeps a trigger alive would not be seen. Over
+    the rest, since updates of early rounds move everything, and late ones hardly anything.
     """
     candidates = np.concatenate([weights[None], weights + np.float32(NEAR) * updates])
     together = np.concatenate([images, *answers.stamped])
     clean, *after = np.split(model.logits(candidates, together), len(answers.labels) + 1, axis=1)
-    rises = np.zeros((len(candidates), len(answers.labels)))
+    strengthened = np.zeros((len(updates), len(answers.labels)))
     for column, (label, logits) in enumerate(zip(answers.labels, after, strict=True)):
         others = labels != label
         if others.any():
-            rise = log_odds(logits[:, others], label) - log_odds(clean[:, others], label)
-            rises[:, column] = rise.mean(axis=1)
-    strengthened: Floats = rises[1:] - rises[0]
+            without = log_odds(clean[:, others], label)
+            rises = (log_odds(logits[:, others], label) - without).mean(axis=1)
+            stirred = np.abs(without[1:] - without[0]).mean(axis=1)
+            strengthened[:, column] = (rises[1:] - rises[0]) / (STILL + stirred)
     return strengthened
 
 
@@ -94,8 +104,8 @@ def find_triggers(  # noqa: PLR0917
     """(K,) the largest effect of a patch found after each update (K, D) of a model (D,), in [-1, 1]: the mean rise
     of a wanted class's probability on images (n, height, width, channels) of other classes (labels (n,)).
 
-    ``wanted`` (K, C') are the classes that a trigger might stand for. The patches are
-    found at the smaller exaggeration, by every second image; the most promising are tried at both, on all images.
+    ``wanted`` (K, C') are the classes that a trigger might stand for. The patches are found at the smaller
+    exaggeration, by every second image; the most promising are tried at both, on all images.
     """
     moved = np.multiply(updates, np.float32(NEAR))
     moved += weights
