@@ -28,6 +28,9 @@ CLEARLY: Final = 0.1
 """So much beyond its limit an update plants the patch, and nobody else may strengthen it by more than ..."""
 SHARED: Final = 0.5
 """... this: those who plant a trigger have it in common, and honest updates have nothing to do with it."""
+MANY_CLASSES: Final = (10, 0.3)
+"""Classes from which on these limits grow, and with which power of the classes over these: the more classes, the
+more patches there are that honest updates strengthen."""
 AHEAD: Final = 8.0
 """Means of a round's updates by which the model is moved to where the round would take it: what they have in common
 shows before any one's part of it does."""
@@ -52,11 +55,12 @@ def strengthened(cohort: Cohort, traces: Traces, merged: Bools) -> Floats:
     """
     images, labels = _few_probes(cohort)
     excess = np.zeros(len(cohort.updates))
+    growth = max(1.0, cohort.model.classes / MANY_CLASSES[0]) ** MANY_CLASSES[1]
     for weights, least, limits in _places(cohort, traces, merged):
         answers = find_answers(cohort.model, weights, images, labels).beyond(least)
         if len(answers.labels):
             rises = strengthen(cohort.model, cohort.weights, traces.shortened, answers, images, labels)
-            excess = np.maximum(excess, _beyond(rises, answers.effects, limits))
+            excess = np.maximum(excess, _beyond(rises / growth, answers.effects, limits))
     return excess
 
 
