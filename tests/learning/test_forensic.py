@@ -1,5 +1,6 @@
 """The default score: traces, triggers, and what an update does to the classes that it moved."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,7 @@ from platoon.learning.scores.forensic import (
     find_moved,
     measure,
 )
-from platoon.learning.scores.traces import find_traces
+from platoon.learning.scores.traces import LEAST_OF_MEDIAN, find_traces
 from platoon.learning.scores.triggers import find_answers, find_triggers, strengthen
 from platoon.learning.training import LocalTrainer, TrainingSettings
 from platoon.rng import stream
@@ -92,18 +93,39 @@ def test_tiny_updates_do_not_make_the_others_too_long():
     together = find_traces(updates, step)
     assert together.reference == pytest.approx(np.linalg.norm(step), rel=1e-5)
     assert not together.crafted[:4].any()
-    assert find_traces(updates[4:]).reference > 0.0  # all are tiny, and there was no step: their own median
+    alone = find_traces(updates[4:])  # all are tiny, and there was no step: their own median
+    assert alone.lengths.max() < 1.5
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_boosted_updates_do_not_make_each_other_short(known):
-    """Six of ten are ten times as long: the last step and the shorter updates say how long they may be."""
+def test_a_majority_of_boosted_updates_says_only_in_part_how_long_updates_are():
+    """Six of ten are ten times as long: the last step and the shorter ones hold them to a part of their median."""
     updates = trained(10, size=300, seed=4)
-    step = updates.mean(axis=0) if known else None
+    step = updates.mean(axis=0)
     updates[4:] *= 10.0
+    median = np.median(np.linalg.norm(updates, axis=1))
+    assert find_traces(updates).reference == pytest.approx(median)
+    assert find_traces(updates, step).reference == pytest.approx(median / LEAST_OF_MEDIAN)
+
+
+@pytest.mark.parametrize("part", [None, 1e-3, 0.1])
+def test_a_minority_of_tiny_updates_makes_nobody_too_long(part):
+    """Four of ten, in the first round, after a round of their like, and where the server takes short steps."""
+    updates = trained(10, size=300, seed=4)
+    step = None if part is None else part * updates.mean(axis=0)
+    updates[:4] *= 1e-3
     traces = find_traces(updates, step)
-    assert traces.lengths[:4].max() < 1.5
-    assert traces.lengths[4:].min() > 4.0
+    assert not traces.crafted[4:].any()
+    assert np.median(traces.lengths[4:]) < 3.5
+
+
+def test_a_long_last_step_leaves_nobody_out():
+    """One boosted update slipped through in the round before; the honest still say how long updates are."""
+    updates = trained(10, size=300, seed=4)
+    step = 5.0 * updates.mean(axis=0)
+    updates[6:] *= 10.0
+    traces = find_traces(updates, step)
+    assert traces.lengths[6:].min() > np.exp(0.9)
+    assert traces.lengths[:6].max() < np.exp(0.9)
 
 
 @given(scale=st.floats(1e-3, 1e3), seed=st.integers(0, 20))
@@ -427,7 +449,7 @@ def test_in_a_model_that_answers_attackers_strengthen_it_and_honest_vehicles_do_
         model=model,
     )
     answers = find_answers(model, weights, images, labels)
-    assert TARGET in answers.labels
+    assert TARGET in answers.beyond(ANSWERS).labels
     shortened = find_traces(cohort.updates).shortened
     rises = strengthen(model, weights, shortened, answers, images, labels)
     rise = rises.max(axis=1)
@@ -453,10 +475,29 @@ def test_what_attackers_have_in_common_shows_before_the_model_answers():
         model=model,
     )
     traces = find_traces(updates)
-    assert (strengthened(cohort, traces, nobody) == 0.0).all()
-    excess = strengthened(cohort, traces, ~nobody)
+    assert (strengthened(cohort, traces, np.zeros(8, dtype=bool)) == 0.0).all()
+    excess = strengthened(cohort, traces, np.ones(8, dtype=bool))
     assert (excess[false] > 0.0).all()
     assert (excess[~false] == 0.0).all()
+
+
+def test_copies_have_no_part_in_the_sum(monkeypatch):
+    """They are not merged, so what they undo of a trigger must not hide it."""
+    asked = []
+
+    def listen(cohort, traces, believed):
+        asked.append(believed)
+        return np.zeros(len(believed))
+
+    monkeypatch.setattr(sys.modules["platoon.learning.scores.forensic"], "strengthened", listen)
+    cohort = make_cohort(6)
+    best = forensic(cohort).values.argmax()
+    updates = cohort.updates.copy()
+    updates[best - 1] = updates[best]
+    forensic(replace(cohort, updates=updates))
+    before, after = asked
+    assert before[best]
+    assert not after[[best - 1, best]].any()
 
 
 def test_who_clearly_plants_a_patch_makes_it_suspect_in_everybody():

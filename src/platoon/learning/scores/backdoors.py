@@ -23,17 +23,18 @@ weak answers too, and honest updates that strengthen them."""
 OF_THE_MODEL: Final = ((ANSWERS, 0.85), (0.5, 0.6))
 """Two effects of a patch, and how much an update may strengthen an answer of each; in between a straight line."""
 OF_THE_ROUND: Final = ((0.0, 1.2), (0.5, 0.85))
-"""The same where the round would take the model; there every patch is asked about, whatever its effect."""
+"""The same of a patch ahead; there every one is asked about, whatever its effect."""
 CLEARLY: Final = 0.1
-"""So much beyond its limit an update plants the patch, and nobody else may strengthen it by more than ..."""
+"""Who strengthens a patch by so much beyond its limit plants it."""
 SHARED: Final = 0.5
-"""... this: those who plant a trigger have it in common, and honest updates have nothing to do with it."""
+"""How much anybody may strengthen a patch that somebody plants: those who plant it have it in common, and honest
+updates have nothing to do with it."""
 MANY_CLASSES: Final = (10, 0.3)
-"""Classes from which on these limits grow, and with which power of the classes over these: the more classes, the
-more patches there are that honest updates strengthen."""
+"""Classes from which on all these limits grow, and with which power of the classes over these: the more classes,
+the more patches there are that honest updates strengthen."""
 AHEAD: Final = 8.0
-"""Means of a round's updates by which the model is moved to where the round would take it: what they have in common
-shows before any one's part of it does."""
+"""Means of the believed updates by which the model is moved ahead: what they have in common shows there before any
+one's part of it does."""
 MOST_IMAGES: Final = 20
 """On which triggers are tried, evenly over the classes: two of each of ten."""
 
@@ -47,16 +48,16 @@ def search(cohort: Cohort, traces: Traces, rows: Ints) -> Floats:
     return find_triggers(cohort.model, cohort.weights, traces.shortened[rows], wanted, images, labels)
 
 
-def strengthened(cohort: Cohort, traces: Traces, merged: Bools) -> Floats:
+def strengthened(cohort: Cohort, traces: Traces, believed: Bools) -> Floats:
     """(K,) by how much too far each update strengthens a patch: one that the model which was sent out answers to,
-    or one that the updates which are about to be ``merged`` (K,) have in common; 0 where it does not.
+    or one that the updates which would pass so far, ``believed`` (K,), have in common; 0 where it does not.
 
     What each adds is weak, and alone it may pass; their sum, driven far, shows the patch.
     """
     images, labels = _few_probes(cohort)
     excess = np.zeros(len(cohort.updates))
     growth = max(1.0, cohort.model.classes / MANY_CLASSES[0]) ** MANY_CLASSES[1]
-    for weights, least, limits in _places(cohort, traces, merged):
+    for weights, least, limits in _places(cohort, traces, believed):
         answers = find_answers(cohort.model, weights, images, labels).beyond(least)
         if len(answers.labels):
             rises = strengthen(cohort.model, cohort.weights, traces.shortened, answers, images, labels)
@@ -64,13 +65,13 @@ def strengthened(cohort: Cohort, traces: Traces, merged: Bools) -> Floats:
     return excess
 
 
-def _places(cohort: Cohort, traces: Traces, merged: Bools) -> Iterator[tuple[Weights, float, Limits]]:
-    """The model that was sent out, and where the round would take it; for each, which effects patches must have to
-    be asked about, and what an update may do to them."""
+def _places(cohort: Cohort, traces: Traces, believed: Bools) -> Iterator[tuple[Weights, float, Limits]]:
+    """The model that was sent out, and the one ahead along the mean of those believed; for each, which effects
+    patches must have to be asked about, and what an update may do to them."""
     yield cohort.weights, ANSWERS, OF_THE_MODEL
-    if merged.any():
-        step = traces.shortened[merged].mean(axis=0, dtype=np.float64)
-        yield (cohort.weights + AHEAD * step).astype(np.float32), -1.0, OF_THE_ROUND
+    if believed.any():
+        step = traces.shortened[believed].mean(axis=0, dtype=np.float64)
+        yield (cohort.weights + AHEAD * step).astype(np.float32), -np.inf, OF_THE_ROUND
 
 
 def _beyond(rises: Floats, effects: Floats, limits: Limits) -> Floats:
@@ -85,7 +86,7 @@ def _beyond(rises: Floats, effects: Floats, limits: Limits) -> Floats:
 def _few_probes(cohort: Cohort) -> tuple[Images, Ints]:
     """The images on which triggers are tried, and their labels."""
     present = np.unique(cohort.probe_labels)
-    each = max(1, MOST_IMAGES // len(present))
+    each = max(1, MOST_IMAGES // max(len(present), 1))
     tried = present[np.linspace(0, len(present) - 1, min(len(present), MOST_IMAGES)).round().astype(int)]
     some = np.concatenate([np.flatnonzero(cohort.probe_labels == label)[:each] for label in tried])
     return cohort.probe_images[some], cohort.probe_labels[some]

@@ -6,7 +6,7 @@ stayed clean: where probability moves on the probes (``probe_margin``), whether 
 of just the classes that it moved (*descent*), whether that loss falls (*gain*), and how one-sided and how long
 it is. Who pushes against what the others do together counts as false too (``opposition``). An update that would
 pass is searched for a trigger (``triggers``), and where the model that was sent out answers to one already, every
-update is asked whether it strengthens that.
+update is asked whether it strengthens that, or what the updates have in common.
 
 Classes are read off the update: with the loss over a vehicle's own classes only their rows of the last layer
 move. So a two-class vehicle is judged by its two classes, among which an honest update points the right way,
@@ -44,7 +44,7 @@ OPPOSED: Final = (-0.4, 30.0)
 """Cosine with what the others do together below which an update counts as pushing against it, and what it adds to
 the log-odds below that."""
 STRENGTHENED: Final = -50.0
-"""What the rise of an answer's log-odds adds to the log-odds of the update, above the limit for that answer."""
+"""What an update that strengthens a patch too far (``strengthened``) adds to its log-odds, for each unit of it."""
 MOVED: Final = 1e-3
 """A row of the last layer moved if it moved by this part of the most moved."""
 LEAST_MOVED: Final = 2
@@ -62,7 +62,8 @@ def forensic(cohort: Cohort) -> Scores:
     probed = moved[:, np.unique(cohort.probe_labels)].any(axis=1)
     agreement = agree_with_others(traces.cosines, np.where(traces.crafted, 0.0, _likely(odds)))
     odds += OPPOSED[1] * np.minimum(0.0, agreement - OPPOSED[0])
-    odds += STRENGTHENED * strengthened(cohort, traces, (odds > 0.0) & ~traces.crafted)
+    believed = (odds > 0.0) & ~traces.crafted & ~traces.copied
+    odds += STRENGTHENED * strengthened(cohort, traces, believed)
     passing = np.flatnonzero(probed & (odds > 0.0) & ~traces.crafted)
     odds[passing] += TRIGGER[1] * np.maximum(0.0, search(cohort, traces, passing) - TRIGGER[0])
     values = np.where(probed, _shape(odds), NEUTRAL)

@@ -27,6 +27,9 @@ OF_A_STEP: Final = (1.0, 2.5)
 """Of the lower quartile and of the last step's length: within these the median says how long updates are. A step is
 the mean of updates that have little in common, so shorter than most of these, and the senders of a round do not set
 it. Else a majority of tiny updates would make the others too long, and a majority of boosted ones would pass."""
+LEAST_OF_MEDIAN: Final = 2.4
+"""The way back: after a round of tiny updates, or where the server takes short steps, the step says nothing. No
+length up to this counts against an update."""
 MOST_LENGTHS: Final = 5.0
 """Lengths over the reference that are too many; long before that, length counts against an update."""
 
@@ -36,7 +39,7 @@ class Traces:
     """Of K updates."""
 
     lengths: Floats
-    """(K,) over the reference: the median of those that look trained, copies counted once."""
+    """(K,) over the reference: the median of those that look trained, held to the last step; copies count once."""
     reference: float
     """That length, in parameter units; above 0."""
     peakedness: Floats
@@ -107,15 +110,17 @@ def _untrained(peakedness: Floats, one_sided: Floats, replayed: Floats) -> Bools
 
 
 def _reference(lengths: Floats, cosines: Floats, untrained: Bools, step: float) -> float:
-    """The median length of the updates that look trained (of all, where none does), of near-copies the shortest; no
-    more than ``OF_A_QUARTER`` of their lower quartile, nor outside ``OF_A_STEP`` of the last step's length."""
+    """The median length of the updates that look trained (of all, where none does), of near-copies the shortest;
+    where there was a step, no more than ``OF_A_QUARTER`` of their lower quartile, nor outside ``OF_A_STEP`` of the
+    step's length; but never below the median over ``LEAST_OF_MEDIAN``."""
     out = untrained if not untrained.all() else np.zeros_like(untrained)
     kept: list[int] = []
     for row in np.argsort(lengths, kind="stable"):
         if not out[row] and all(cosines[row, other] <= COPY for other in kept):
             kept.append(int(row))
     quarter, median = np.quantile(lengths[kept], [0.25, 0.5])
-    reference = min(median, OF_A_QUARTER * quarter)
+    reference = median
     if step > 0.0:
-        reference = np.clip(reference, OF_A_STEP[0] * step, OF_A_STEP[1] * step)
-    return max(float(reference), 1e-12)
+        low, high = OF_A_STEP
+        reference = np.clip(min(median, OF_A_QUARTER * quarter), low * step, high * step)
+    return max(float(reference), float(median) / LEAST_OF_MEDIAN, 1e-12)

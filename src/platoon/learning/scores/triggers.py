@@ -9,8 +9,9 @@ one square. The patch is not the attackers': its place, its colour and the class
 assumed, a seventh of the image's edge.
 
 Once the model that was sent out answers to a trigger itself, an update that keeps the answer alive adds no
-probability. So the model's own answers are looked for too (``find_answers``), and an update is asked by how much
-it strengthens them in log-odds (``strengthen``): attackers do, honest updates of other images do not.
+probability. And what several attackers plant together may be too little in each. So the model's own answers are
+looked for too, and those of a model that the sum of a round's updates has driven far (``find_answers``), and an
+update is asked by how much it strengthens them in log-odds (``strengthen``): attackers do, honest updates do not.
 """
 
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ STILL: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Patches to which a model answers with a class, whatever the image."""
+    """The most promising patches, and how far a model answers to each with its class, whatever the image."""
 
     labels: Ints
     """(A,) the classes."""
