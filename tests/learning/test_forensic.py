@@ -12,7 +12,7 @@ from platoon.learning.attacks.data import DataTerms, backdoor, stamp
 from platoon.learning.last_layer import find_row
 from platoon.learning.laws import CLASSES, LinearModel, make_cohort
 from platoon.learning.models import FlatModel, initial_weights
-from platoon.learning.scores import Cohort, forensic, triggers
+from platoon.learning.scores import Cohort, backdoors, forensic, triggers
 from platoon.learning.scores.backdoors import (
     ANSWERS,
     OF_THE_ROUND,
@@ -305,8 +305,15 @@ def test_an_answer_of_a_class_that_an_update_left_alone_is_asked_about_too():
 def test_a_model_that_answers_to_nothing_blames_nobody():
     cohort = make_cohort(5)
     cohort = replace(cohort, weights=np.zeros_like(cohort.weights))
-    merged = np.zeros(5, dtype=bool)
-    assert strengthened(cohort, find_traces(cohort.updates), merged) == pytest.approx(np.zeros(5))
+    nobody = np.zeros(5, dtype=bool)
+    assert strengthened(cohort, find_traces(cohort.updates), nobody) == pytest.approx(np.zeros(5))
+
+
+def test_limits_grow_with_the_classes(monkeypatch):
+    keeper = infected(move_class_5(2.0)[None])
+    few = rises(keeper)[0]
+    monkeypatch.setattr(backdoors, "MANY_CLASSES", (3, 1.0))
+    assert 0.0 < rises(keeper)[0] < few
 
 
 @given(order=st.permutations(range(4)))
@@ -355,6 +362,20 @@ def draw_probes():
     return [np.concatenate(part) for part in zip(*probes, strict=True)]
 
 
+def make_round(model, weights, updates, step=None):
+    """Eight vehicles' updates, as an edge server with these probes sees them."""
+    images, labels = draw_probes()
+    return Cohort(
+        weights=weights,
+        updates=updates,
+        samples=np.full(8, 120),
+        probe_images=images,
+        probe_labels=labels,
+        model=model,
+        step=step,
+    )
+
+
 def push_against(updates, place):
     """The update at that place, and as long a push against the mean of the others."""
     mean = np.delete(updates, place, axis=0).mean(axis=0)
@@ -372,20 +393,11 @@ def test_honest_updates_are_valid_and_each_kind_of_false_one_is_not():
         step = train_fleet(trainer, weights, nobody, number).mean(axis=0)
         weights = weights + step
     honest = train_fleet(trainer, weights, nobody, 3)
-    images, labels = draw_probes()
 
     def judge(sent):
         updates = honest.copy()
         updates[0] = sent
-        cohort = Cohort(
-            weights=weights,
-            updates=updates,
-            samples=np.full(8, 120),
-            probe_images=images,
-            probe_labels=labels,
-            model=model,
-            step=step,
-        )
+        cohort = make_round(model, weights, updates, step)
         values = forensic(cohort).values
         assert values[1:].min() > 0.8
         return values[0]
@@ -409,14 +421,7 @@ def test_in_a_model_that_answers_attackers_strengthen_it_and_honest_vehicles_do_
     images, labels = draw_probes()
     taken = model.logits(weights[None], stamp(images[labels != TARGET]))[0].argmax(axis=1) == TARGET
     assert taken.mean() > 0.4
-    cohort = Cohort(
-        weights=weights,
-        updates=train_fleet(trainer, weights, false, 12),
-        samples=np.full(8, 120),
-        probe_images=images,
-        probe_labels=labels,
-        model=model,
-    )
+    cohort = make_round(model, weights, train_fleet(trainer, weights, false, 12))
     answers = find_answers(model, weights, images, labels)
     assert TARGET in answers.beyond(ANSWERS).labels
     shortened = find_traces(cohort.updates).shortened
@@ -434,15 +439,7 @@ def test_what_attackers_have_in_common_shows_before_the_model_answers():
         weights = weights + train_fleet(trainer, weights, nobody, number).mean(axis=0)
     updates = train_fleet(trainer, weights, false, 4)
     updates[np.ix_(false, find_row(model.last_layer, KINDS, TARGET))] = 0.0
-    images, labels = draw_probes()
-    cohort = Cohort(
-        weights=weights,
-        updates=updates,
-        samples=np.full(8, 120),
-        probe_images=images,
-        probe_labels=labels,
-        model=model,
-    )
+    cohort = make_round(model, weights, updates)
     traces = find_traces(updates)
     assert (strengthened(cohort, traces, np.zeros(8, dtype=bool)) == 0.0).all()
     excess = strengthened(cohort, traces, np.ones(8, dtype=bool))

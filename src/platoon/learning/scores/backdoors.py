@@ -86,7 +86,7 @@ def _beyond(rises: Floats, effects: Floats, limits: Limits) -> Floats:
 def _few_probes(cohort: Cohort) -> tuple[Images, Ints]:
     """The images on which triggers are tried, and their labels."""
     present = np.unique(cohort.probe_labels)
-    each = max(1, MOST_IMAGES // max(len(present), 1))
+    each = max(1, MOST_IMAGES // len(present))
     tried = present[np.linspace(0, len(present) - 1, min(len(present), MOST_IMAGES)).round().astype(int)]
     some = np.concatenate([np.flatnonzero(cohort.probe_labels == label)[:each] for label in tried])
     return cohort.probe_images[some], cohort.probe_labels[some]
