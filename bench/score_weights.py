@@ -186,7 +186,7 @@ def look(  # noqa: PLR0917
             step=worker.step,
         )
         traces = find_traces(updates, cohort.step)
-        parts.append(design(measure(cohort, traces, find_moved(cohort))[0], traces))
+        parts.append(design(measure(cohort, traces, find_moved(cohort)).values, traces))
     assert traces is not None
     seen.rows.append(np.stack(parts, axis=1)[kept])
     seen.honest.append((np.arange(len(updates)) < honest.sum())[kept])

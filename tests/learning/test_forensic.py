@@ -160,8 +160,8 @@ def test_a_tiny_loss_that_grows_tenfold_is_no_damage_and_a_large_one_is():
     def gain(loss, grown):
         margins = [-np.log(np.expm1(value)) for value in (loss, grown)]
         before, after = (margin * truth for margin in margins)
-        found = _gains(before, after[None], truth, np.ones((1, 2), dtype=bool), everything)
-        return found[0]
+        (found,), _ = _gains(before, after[None], truth, np.ones((1, 2), dtype=bool), everything)
+        return found
 
     assert gain(0.001, 0.01) > -0.3
     assert gain(0.2, 2.0) < -2.0
@@ -173,8 +173,7 @@ def test_an_update_down_the_loss_of_its_classes_is_told_from_one_up():
         cohort.weights, cohort.probe_images, np.eye(CLASSES)[cohort.probe_labels]
     )
     cohort = replace(cohort, updates=np.stack([0.1 * down, -0.1 * down]), step=None)
-    measures, _ = measure(cohort, find_traces(cohort.updates), find_moved(cohort))
-    descent, gain = measures[:, 1], measures[:, 2]
+    _, descent, gain = measure(cohort, find_traces(cohort.updates), find_moved(cohort)).values.T
     assert descent[0] > 0.9
     assert descent[1] < -0.9
     assert gain[0] > 0.0 > gain[1]

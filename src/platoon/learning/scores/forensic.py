@@ -4,9 +4,10 @@ Traces (``traces``) condemn what no training leaves behind. Of the rest four mea
 regression, whose weights ``bench/score_weights.py`` learned from honest and false updates of runs whose model
 stayed clean: where probability moves on the probes (``probe_margin``), whether the update points down the loss
 of just the classes that it moved (*descent*), whether that loss falls (*gain*), and how one-sided and how long
-it is. Who pushes against what the others do together counts as false too (``opposition``). An update that would
-pass is searched for a trigger (``triggers``), and where the model that was sent out answers to one already, every
-update is asked whether it strengthens that, or what the updates have in common.
+it is. Who pushes against what the others do together counts as false too (``opposition``). But who teaches the
+model classes that it lacks is long and stands against the others by that alone: it still counts, faintly. An update
+that would pass is searched for a trigger (``triggers``), and where the model that was sent out answers to one
+already, every update is asked whether it strengthens that, or what the updates have in common.
 
 Classes are read off the update: with the loss over a vehicle's own classes only their rows of the last layer
 move. So a two-class vehicle is judged by its two classes, among which an honest update points the right way,
@@ -17,6 +18,7 @@ Copies get just less: they are not merged, and hardly move a reputation, since n
 the copier.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -43,46 +45,79 @@ TRIGGER: Final = (0.6, -120.0)
 OPPOSED: Final = (-0.4, 30.0)
 """Cosine with what the others do together below which an update counts as pushing against it, and what it adds to
 the log-odds below that."""
+TAUGHT: Final = 0.1
+"""Gain from which on an update teaches, where the model lacks a class (``Measures.lacking``)."""
+FAINT: Final = 0.3
+"""Log-odds which such an update has at least, whatever its length and its opposition: a value of .51."""
+MOST_TAUGHT: Final = 15.0
+"""Lengths over the reference up to which that holds."""
 STRENGTHENED: Final = -50.0
 """What an update that strengthens a patch too far (``strengthened``) adds to its log-odds, for each unit of it."""
 MOVED: Final = 1e-3
 """A row of the last layer moved if it moved by this part of the most moved."""
 LEAST_MOVED: Final = 2
 """With the loss over own classes a single one has no gradient, so no training moves fewer rows than this."""
+SHORT: Final = 0.9
+"""Logarithm of the length over the reference up to which length says nothing."""
 SMALL_LOSS: Final = 0.03
 """Added to losses before they are compared: below it their ratio says more of the model than of the update."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """What K updates do on an edge server's probes."""
+
+    values: Floats
+    """(K, 3) margin, descent and gain."""
+    lacking: Bools
+    """(K,) whether the model that was sent out loses half as much at one of an update's own classes as a guess among
+    them does, or more."""
+    evidence: float
+    """In [0, 1]."""
 
 
 def forensic(cohort: Cohort) -> Scores:
     """How likely each update is honest, in [0, 1] around 0.5; the evidence is that of ``probe_margin``."""
     traces = find_traces(cohort.updates, cohort.step)
     moved = find_moved(cohort)
-    measures, evidence = measure(cohort, traces, moved)
-    odds = design(measures, traces) @ np.array(COEFFICIENTS) + OFFSET
-    probed = moved[:, np.unique(cohort.probe_labels)].any(axis=1)
-    agreement = agree_with_others(traces.cosines, np.where(traces.crafted, 0.0, _likely(odds)))
-    odds += OPPOSED[1] * np.minimum(0.0, agreement - OPPOSED[0])
-    believed = (odds > 0.0) & ~traces.crafted & ~traces.copied
+    measures = measure(cohort, traces, moved)
+    columns = design(measures.values, traces)
+    odds = columns @ np.array(COEFFICIENTS) + OFFSET
+    teaching = _find_teaching(measures, traces, odds - COEFFICIENTS[-1] * (columns[:, -1] - SHORT))
+    crafted = traces.crafted & ~teaching
+    heard = np.where(crafted | (odds < 0.0), 0.0, _clarity(odds))
+    odds += OPPOSED[1] * np.minimum(0.0, agree_with_others(traces.cosines, heard) - OPPOSED[0])
+    odds[teaching] = np.maximum(odds[teaching], FAINT)
+    believed = (odds > 0.0) & ~crafted & ~traces.copied
     odds += STRENGTHENED * strengthened(cohort, traces, believed)
-    passing = np.flatnonzero(probed & (odds > 0.0) & ~traces.crafted)
+    probed = moved[:, np.unique(cohort.probe_labels)].any(axis=1)
+    passing = np.flatnonzero(probed & (odds > 0.0) & ~crafted)
     odds[passing] += TRIGGER[1] * np.maximum(0.0, search(cohort, traces, passing) - TRIGGER[0])
     values = np.where(probed, _shape(odds), NEUTRAL)
-    values[traces.crafted] = 0.0
+    values[crafted] = 0.0
     values[traces.copied] = np.minimum(values[traces.copied], OF_A_COPY)
-    return Scores(values=values, evidence=evidence)
+    return Scores(values=values, evidence=measures.evidence)
 
 
-def _likely(odds: Floats) -> Floats:
-    """Probabilities of log-odds."""
-    likely: Floats = (1.0 + np.tanh(odds / 2.0)) / 2.0
-    return likely
+def _find_teaching(measures: Measures, traces: Traces, content: Floats) -> Bools:
+    """(K,) which updates teach the model a class that it lacks: by their ``content`` (K,), the log-odds without
+    length, they are honest, and too long at most."""
+    _, descents, gains = measures.values.T
+    teaching = measures.lacking & (gains >= TAUGHT) & (descents > 0.0) & (content > 0.0)
+    return np.asarray(teaching & ~traces.untrained & (traces.lengths <= MOST_TAUGHT))
+
+
+def _clarity(odds: Floats) -> Floats:
+    """(K,) in [0, 1]: the square of how far the probability lies from a half, over the most that it can. So a
+    doubtful update counts for little and a clear one for nearly all: in what gathers the values as evidence, in the
+    merge, and in what the others are measured against, since who pushes as far as it passes is doubtful."""
+    clarity: Floats = np.tanh(odds / 2.0) ** 2
+    return clarity
 
 
 def _shape(odds: Floats) -> Floats:
-    """Log-odds to values in [0, 1]: the square of how far the probability lies from a half, on that side of 0.5. A
-    doubtful update then says little, and a clear one nearly all, to whatever gathers the values as evidence."""
-    balance = np.tanh(odds / 2.0)
-    values: Floats = NEUTRAL + NEUTRAL * np.sign(balance) * balance**2
+    """Log-odds to values in [0, 1]: their clarity, above 0.5 or below."""
+    values: Floats = NEUTRAL + NEUTRAL * np.sign(odds) * _clarity(odds)
     return values
 
 
@@ -94,8 +129,8 @@ def find_moved(cohort: Cohort) -> Bools:
     return np.asarray(moved | (moved.sum(axis=1, keepdims=True) < LEAST_MOVED))
 
 
-def measure(cohort: Cohort, traces: Traces, moved: Bools) -> tuple[Floats, float]:
-    """(K, 3) margin, descent and gain of every update, and the evidence in [0, 1]."""
+def measure(cohort: Cohort, traces: Traces, moved: Bools) -> Measures:
+    """What every update does, judged by the classes that it moved (K, classes)."""
     before = cohort.model.logits(cohort.weights[None], cohort.probe_images)[0]
     own = moved[:, cohort.probe_labels]
     truth = np.eye(cohort.model.classes)[cohort.probe_labels]
@@ -108,8 +143,8 @@ def measure(cohort: Cohort, traces: Traces, moved: Bools) -> tuple[Floats, float
     candidates[count:] = cohort.weights - (traces.reference * towards).astype(np.float32)
     after = cohort.model.logits(candidates, cohort.probe_images)
     margins, evidence = _margins(before, after, cohort.probe_labels)
-    gains = _gains(before, after[:-2], truth, moved, own)
-    return np.stack([margins, descents, gains], axis=1), evidence
+    gains, lacking = _gains(before, after[:-2], truth, moved, own)
+    return Measures(values=np.stack([margins, descents, gains], axis=1), lacking=lacking, evidence=evidence)
 
 
 def design(measures: Floats, traces: Traces) -> Floats:
@@ -120,7 +155,7 @@ def design(measures: Floats, traces: Traces) -> Floats:
         np.clip(measures[:, 1], -0.3, 0.3),
         np.clip(measures[:, 2], -2.0, 1.0),
         np.maximum(traces.one_sided - 0.2, 0.0),
-        np.clip(lengths, 0.9, 2.0),
+        np.clip(lengths, SHORT, 2.0),
     )
     return np.stack(columns, axis=1)
 
@@ -143,17 +178,23 @@ def _errors_of_own(before: Floats, truth: Floats, moved: Bools, own: Bools) -> F
     return errors
 
 
-def _gains(before: Floats, after: Floats, truth: Floats, moved: Bools, own: Bools) -> Floats:
-    """(K,) by how much, as a logarithm, the loss over an update's own classes falls on their probes; else 0."""
-    losses = []
-    for logits in (before, after):
-        logs = log_softmax(np.where(moved[:, None], logits, -np.inf))
-        true = np.where(
-            own, np.take_along_axis(logs, truth.argmax(axis=1)[None, :, None], axis=2)[..., 0], 0.0
-        )
-        losses.append(-true.sum(axis=1) / np.maximum(own.sum(axis=1), 1) + SMALL_LOSS)
-    gains: Floats = np.log(losses[0] / losses[1])
-    return gains
+def _gains(before: Floats, after: Floats, truth: Floats, moved: Bools, own: Bools) -> tuple[Floats, Bools]:
+    """(K,) by how much, as a logarithm, the loss over an update's own classes falls on their probes, else 0; and
+    (K,) whether it is for one of them, before, half that of a guess."""
+    losses = [_losses(logits, truth, moved, own) for logits in (before, after)]
+    count = np.maximum(own.sum(axis=1), 1)
+    old, new = (loss.sum(axis=1) / count + SMALL_LOSS for loss in losses)
+    of_classes = losses[0] @ truth / np.maximum(truth.sum(axis=0), 1.0)
+    gains: Floats = np.log(old / new)
+    return gains, np.asarray(of_classes.max(axis=1) >= np.log(moved.sum(axis=1)) / 2.0)
+
+
+def _losses(logits: Floats, truth: Floats, moved: Bools, own: Bools) -> Floats:
+    """(K, n) of every probe among the classes that an update moved; 0 of those of other classes."""
+    logs = log_softmax(np.where(moved[:, None], logits, -np.inf))
+    true = np.take_along_axis(logs, truth.argmax(axis=1)[None, :, None], axis=2)[..., 0]
+    losses: Floats = np.where(own, -true, 0.0)
+    return losses
 
 
 def _margins(before: Floats, after: Floats, labels: Ints) -> tuple[Floats, float]:

@@ -53,13 +53,13 @@ class Traces:
 
     @property
     def crafted(self) -> Bools:
-        """(K,) no training leaves such an update."""
-        return np.asarray(_untrained(self.peakedness, self.one_sided, self.replayed) | self.too_long)
+        """(K,) no training leaves such an update, by its form or its length."""
+        return np.asarray(self.untrained | (self.lengths > MOST_LENGTHS))
 
     @property
-    def too_long(self) -> Bools:
-        """(K,)"""
-        return np.asarray(self.lengths > MOST_LENGTHS)
+    def untrained(self) -> Bools:
+        """(K,) no training leaves an update of this form, whatever its length."""
+        return _untrained(self.peakedness, self.one_sided, self.replayed)
 
     @property
     def copied(self) -> Bools:
