@@ -22,6 +22,7 @@ from platoon.learning.scores.backdoors import (
     strengthened,
 )
 from platoon.learning.scores.forensic import (
+    MOST_TAUGHT,
     NEUTRAL,
     OF_A_COPY,
     TRIGGER,
@@ -32,6 +33,8 @@ from platoon.learning.scores.forensic import (
 from platoon.learning.scores.traces import find_traces
 from platoon.learning.scores.triggers import find_answers, find_triggers, strengthen
 from platoon.learning.training import LocalTrainer, TrainingSettings
+from platoon.nouns import MILLION
+from platoon.records.rules import Rules, compute_verdict
 from platoon.rng import stream
 
 
@@ -405,6 +408,75 @@ def test_honest_updates_are_valid_and_each_kind_of_false_one_is_not():
     assert judge(-honest[0]) < 0.4
     assert judge(push_against(honest, 0)) < 0.2
     assert judge(train_fleet(trainer, weights, first, 3)[0]) < 0.2
+
+
+def forget_class_4(rounds):
+    """A model that this many rounds trained without the two vehicles that have class 4, and its last step."""
+    (model, trainer), nobody = make_trainer(), np.zeros(8, dtype=bool)
+    weights, step = initial_weights("mlp", (SIDE, SIDE, 1), KINDS, seed=3), None
+    for number in range(rounds):
+        step = train_fleet(trainer, weights, nobody, number)[:6].mean(axis=0)
+        weights = weights + step
+    return model, trainer, weights, step
+
+
+@pytest.mark.parametrize("rounds", [6, 15])
+def test_who_teaches_a_class_that_the_model_lacks_passes_faintly_however_long(rounds):
+    """Its updates are four and twelve times as long as the others', which is no reason to shut the class out. The
+    same backwards, or as much of what the model knows, or fifteen times the others' length, is."""
+    model, trainer, weights, step = forget_class_4(rounds)
+    honest = train_fleet(trainer, weights, np.zeros(8, dtype=bool), rounds)
+    lengths = find_traces(honest, step).lengths
+    assert lengths[6:].min() > 3.0
+
+    def judge(place, factor):
+        sent = honest.copy()
+        sent[place] *= factor
+        return forensic(make_round(model, weights, sent, step)).values[place]
+
+    for place in (6, 7):
+        assert NEUTRAL < judge(place, 1.0) < 0.6
+        assert judge(place, -1.0) < 0.1
+        assert judge(place, 1.1 * MOST_TAUGHT / lengths[place]) == 0.0
+    for place in range(6):
+        assert judge(place, lengths[6] / lengths[place]) < NEUTRAL
+
+
+def test_a_class_that_the_model_lost_comes_back():
+    """Merged by what the score says and the ledger makes of it, while the others learn on."""
+    model, trainer, weights, step = forget_class_4(6)
+    images, labels = draw_images(4, 40, stream(0, "class 4"))
+    rules = Rules(threshold=round(NEUTRAL * MILLION))
+
+    def known():
+        return (model.logits(weights[None], images)[0].argmax(axis=1) == labels).mean()
+
+    before = known()
+    for number in range(6, 20):
+        updates = train_fleet(trainer, weights, np.zeros(8, dtype=bool), number)
+        values = forensic(make_round(model, weights, updates, step)).values
+        verdicts = [compute_verdict(rules, round(v * MILLION)) if v >= NEUTRAL else 0 for v in values]
+        step = (np.array(verdicts) @ updates / sum(verdicts)).astype(np.float32)
+        weights = weights + step
+    assert before < 0.2
+    assert known() > 0.4
+
+
+def test_attackers_that_pass_by_a_hair_do_not_vouch_for_each_other():
+    """Half of a round pushes against what the rest does together, each as far as it is doubted: the rest is heard
+    more, and stays clearly valid."""
+    (model, trainer), nobody = make_trainer(), np.zeros(8, dtype=bool)
+    weights, step = initial_weights("mlp", (SIDE, SIDE, 1), KINDS, seed=3), None
+    for number in range(3):
+        step = train_fleet(trainer, weights, nobody, number).mean(axis=0)
+        weights = weights + step
+    updates = train_fleet(trainer, weights, nobody, 3)
+    mean = updates[4:].mean(axis=0)
+    lengths = np.linalg.norm(updates[:4], axis=1, keepdims=True)
+    updates[:4] -= 0.8 * lengths * mean / np.linalg.norm(mean)
+    values = forensic(make_round(model, weights, updates, step)).values
+    assert (values[:3] < NEUTRAL).all()
+    assert values[4:].min() > 0.9
 
 
 @pytest.mark.parametrize("slipped", [range(4, 8), range(3, 12), range(12)])

@@ -70,8 +70,8 @@ class Measures:
     values: Floats
     """(K, 3) margin, descent and gain."""
     lacking: Bools
-    """(K,) whether the model that was sent out loses half as much at one of an update's own classes as a guess among
-    them does, or more."""
+    """(K,) whether the model that was sent out loses half as much at one of an update's own classes as a guess
+    among them does, or more."""
     evidence: float
     """In [0, 1]."""
 
