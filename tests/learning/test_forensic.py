@@ -25,12 +25,17 @@ from platoon.learning.scores.forensic import (
     MOST_TAUGHT,
     NEUTRAL,
     OF_A_COPY,
+    TAUGHT,
     TRIGGER,
+    Measures,
+    _find_lacking,
+    _find_teaching,
     _gains,
+    _losses,
     find_moved,
     measure,
 )
-from platoon.learning.scores.traces import find_traces
+from platoon.learning.scores.traces import MOST_LENGTHS, find_traces
 from platoon.learning.scores.triggers import find_answers, find_triggers, strengthen
 from platoon.learning.training import LocalTrainer, TrainingSettings
 from platoon.nouns import MILLION
@@ -162,9 +167,9 @@ def test_a_tiny_loss_that_grows_tenfold_is_no_damage_and_a_large_one_is():
 
     def gain(loss, grown):
         margins = [-np.log(np.expm1(value)) for value in (loss, grown)]
-        before, after = (margin * truth for margin in margins)
-        (found,), _ = _gains(before, after[None], truth, np.ones((1, 2), dtype=bool), everything)
-        return found
+        moved = np.ones((1, 2), dtype=bool)
+        old, new = (_losses((margin * truth)[None], truth, moved, everything) for margin in margins)
+        return _gains(old, new, everything)[0]
 
     assert gain(0.001, 0.01) > -0.3
     assert gain(0.2, 2.0) < -2.0
@@ -439,7 +444,74 @@ def test_who_teaches_a_class_that_the_model_lacks_passes_faintly_however_long(ro
         assert judge(place, -1.0) < 0.1
         assert judge(place, 1.1 * MOST_TAUGHT / lengths[place]) == 0.0
     for place in range(6):
-        assert judge(place, lengths[6] / lengths[place]) < NEUTRAL
+        assert judge(place, min(lengths[6], 0.9 * MOST_LENGTHS) / lengths[place]) < NEUTRAL
+
+
+@pytest.mark.parametrize(
+    ("changed", "teaches"),
+    [
+        ({}, True),
+        ({"lengths": 0.9 * MOST_TAUGHT}, True),
+        ({"lengths": 1.1 * MOST_TAUGHT}, False),
+        ({"lacking": False}, False),
+        ({"descent": -0.1}, False),
+        ({"gain": 0.9 * TAUGHT}, False),
+        ({"content": -0.1}, False),
+        ({"peakedness": 3.0}, False),
+        ({"one_sided": 0.5}, False),
+        ({"replayed": 0.9}, False),
+    ],
+)
+def test_who_teaches_does_so_in_every_respect(changed, teaches):
+    cohort = make_cohort(1)
+    own = {"lacking": True, "margin": 1.0, "descent": 0.2, "gain": 0.5, "content": 1.0} | changed
+    usual = {"lengths": 4.0, "peakedness": 10.0, "one_sided": 0.1, "replayed": 0.1}
+    shown = {name: np.array([changed.get(name, value)]) for name, value in usual.items()}
+    values = np.array([[own["margin"], own["descent"], own["gain"]]])
+    measures = Measures(values=values, lacking=np.array([own["lacking"]]), evidence=1.0)
+    traces = replace(find_traces(cohort.updates), **shown)
+    assert _find_teaching(measures, traces, np.array([own["content"]])).tolist() == [teaches]
+
+
+@pytest.mark.parametrize(("loss", "lacks"), [(0.9, True), (0.4, True), (0.3, False)])
+def test_the_model_lacks_a_class_at_half_a_guess(loss, lacks):
+    """Of the two classes of the first update one is at that loss; of the second, which moved all four, a guess
+    loses twice as much."""
+    truth = np.eye(4)[[0, 0, 1, 1]]
+    moved = np.array([[True, True, False, False], [True] * 4])
+    losses = np.array([[0.01, 0.01, loss - 0.1, loss + 0.1]] * 2)
+    assert _find_lacking(losses, truth, moved).tolist() == [lacks, loss > np.log(2.0)]
+
+
+def test_a_teacher_passes_though_it_stands_against_everybody_and_its_copy_does_not(monkeypatch):
+    model, trainer, weights, step = forget_class_4(6)
+    honest = train_fleet(trainer, weights, np.zeros(8, dtype=bool), 6)
+    module = sys.modules["platoon.learning.scores.forensic"]
+    monkeypatch.setattr(module, "agree_with_others", lambda cosines, heard: np.full(len(heard), -1.0))
+    values = forensic(make_round(model, weights, honest, step)).values
+    assert (values[:6] < 0.1).all()
+    assert (values[6:] > NEUTRAL).all()
+    honest[5] = honest[6]
+    assert (forensic(make_round(model, weights, honest, step)).values[5:7] <= OF_A_COPY).all()
+
+
+def test_only_who_would_pass_is_heard_and_as_far_as_it_is_clear(monkeypatch):
+    told = []
+
+    def listen(cosines, heard):
+        told.append(heard)
+        return np.zeros(len(heard))
+
+    model, trainer, weights, step = forget_class_4(6)
+    updates = train_fleet(trainer, weights, np.zeros(8, dtype=bool), 6)
+    updates[0] *= -1.0
+    monkeypatch.setattr(sys.modules["platoon.learning.scores.forensic"], "agree_with_others", listen)
+    values = forensic(make_round(model, weights, updates, step)).values
+    assert values[0] < NEUTRAL
+    assert told[0][0] == 0.0
+    clear = values > 0.6  # neither teaching nor with a trigger: the values say how clear
+    assert clear.sum() >= 4
+    assert told[0][clear] == pytest.approx(2.0 * values[clear] - 1.0)
 
 
 def test_a_class_that_the_model_lost_comes_back():
@@ -475,7 +547,8 @@ def test_attackers_that_pass_by_a_hair_do_not_vouch_for_each_other():
     lengths = np.linalg.norm(updates[:4], axis=1, keepdims=True)
     updates[:4] -= 0.8 * lengths * mean / np.linalg.norm(mean)
     values = forensic(make_round(model, weights, updates, step)).values
-    assert (values[:3] < NEUTRAL).all()
+    assert (values[:4] < 0.6).all()
+    assert (values[:4] < NEUTRAL).sum() >= 3  # by their probabilities all four would pass
     assert values[4:].min() > 0.9
 
 

@@ -1,6 +1,6 @@
 """The default score: the probability that an update is honest, by its traces and by what it does on probes.
 
-Traces (``traces``) condemn what no training leaves behind. Of the rest four measures are weighed by a logistic
+Traces (``traces``) condemn what no training leaves behind. Of the rest five measures are weighed by a logistic
 regression, whose weights ``bench/score_weights.py`` learned from honest and false updates of runs whose model
 stayed clean: where probability moves on the probes (``probe_margin``), whether the update points down the loss
 of just the classes that it moved (*descent*), whether that loss falls (*gain*), and how one-sided and how long
@@ -100,8 +100,8 @@ def forensic(cohort: Cohort) -> Scores:
 
 
 def _find_teaching(measures: Measures, traces: Traces, content: Floats) -> Bools:
-    """(K,) which updates teach the model a class that it lacks: by their ``content`` (K,), the log-odds without
-    length, they are honest, and too long at most."""
+    """(K,) which updates teach the model a class that it lacks, so that nothing but their length or their
+    opposition speaks against them: ``content`` (K,) is the log-odds without length."""
     _, descents, gains = measures.values.T
     teaching = measures.lacking & (gains >= TAUGHT) & (descents > 0.0) & (content > 0.0)
     return np.asarray(teaching & ~traces.untrained & (traces.lengths <= MOST_TAUGHT))
@@ -143,8 +143,12 @@ def measure(cohort: Cohort, traces: Traces, moved: Bools) -> Measures:
     candidates[count:] = cohort.weights - (traces.reference * towards).astype(np.float32)
     after = cohort.model.logits(candidates, cohort.probe_images)
     margins, evidence = _margins(before, after, cohort.probe_labels)
-    gains, lacking = _gains(before, after[:-2], truth, moved, own)
-    return Measures(values=np.stack([margins, descents, gains], axis=1), lacking=lacking, evidence=evidence)
+    old, new = (_losses(logits, truth, moved, own) for logits in (before, after[:-2]))
+    return Measures(
+        values=np.stack([margins, descents, _gains(old, new, own)], axis=1),
+        lacking=_find_lacking(old, truth, moved),
+        evidence=evidence,
+    )
 
 
 def design(measures: Floats, traces: Traces) -> Floats:
@@ -178,23 +182,26 @@ def _errors_of_own(before: Floats, truth: Floats, moved: Bools, own: Bools) -> F
     return errors
 
 
-def _gains(before: Floats, after: Floats, truth: Floats, moved: Bools, own: Bools) -> tuple[Floats, Bools]:
-    """(K,) by how much, as a logarithm, the loss over an update's own classes falls on their probes, else 0; and
-    (K,) whether it is for one of them, before, half that of a guess."""
-    losses = [_losses(logits, truth, moved, own) for logits in (before, after)]
-    count = np.maximum(own.sum(axis=1), 1)
-    old, new = (loss.sum(axis=1) / count + SMALL_LOSS for loss in losses)
-    of_classes = losses[0] @ truth / np.maximum(truth.sum(axis=0), 1.0)
-    gains: Floats = np.log(old / new)
-    return gains, np.asarray(of_classes.max(axis=1) >= np.log(moved.sum(axis=1)) / 2.0)
-
-
 def _losses(logits: Floats, truth: Floats, moved: Bools, own: Bools) -> Floats:
     """(K, n) of every probe among the classes that an update moved; 0 of those of other classes."""
     logs = log_softmax(np.where(moved[:, None], logits, -np.inf))
     true = np.take_along_axis(logs, truth.argmax(axis=1)[None, :, None], axis=2)[..., 0]
     losses: Floats = np.where(own, -true, 0.0)
     return losses
+
+
+def _gains(old: Floats, new: Floats, own: Bools) -> Floats:
+    """(K,) by how much, as a logarithm, the mean of losses (K, n) falls, else 0."""
+    count = np.maximum(own.sum(axis=1), 1)
+    before, after = (losses.sum(axis=1) / count + SMALL_LOSS for losses in (old, new))
+    gains: Floats = np.log(before / after)
+    return gains
+
+
+def _find_lacking(losses: Floats, truth: Floats, moved: Bools) -> Bools:
+    """(K,) whether, for one of the classes that an update moved, the mean loss is at least half that of a guess."""
+    of_classes = losses @ truth / np.maximum(truth.sum(axis=0), 1.0)
+    return np.asarray(of_classes.max(axis=1) >= np.log(moved.sum(axis=1)) / 2.0)
 
 
 def _margins(before: Floats, after: Floats, labels: Ints) -> tuple[Floats, float]:

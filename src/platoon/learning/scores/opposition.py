@@ -5,10 +5,10 @@ updates of other classes and other images have little in common, but do not canc
 attacker's damage is what it pushes against the others, so who keeps below this limit gives up some of it; not all,
 as ``docs/trust.md`` shows.
 
-The others are heard as far as they are believed themselves, and those that say the same as one: attackers who
-push together must not look like a majority which the honest oppose. Nobody is asked about an update like its own,
-so that those who push together do not vouch for each other; that is a matter of the two alone, so that nobody
-can join the pushers with the honest by updates that are like both.
+The others are heard as far as they are clear themselves (their *belief*, ``forensic``), and those that say the same
+as one: attackers who push together must not look like a majority which the honest oppose. Nobody is asked about an
+update like its own, so that those who push together do not vouch for each other; that is a matter of the two alone,
+so that nobody can join the pushers with the honest by updates that are like both.
 """
 
 from typing import Final

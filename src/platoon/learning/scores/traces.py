@@ -27,7 +27,8 @@ OF_A_STEP: Final = 0.7
 of updates that have little in common, so shorter than these. Else a majority of tiny updates would make the others
 too long."""
 MOST_LENGTHS: Final = 5.0
-"""Lengths over the reference that are too many; long before that, length counts against an update."""
+"""Lengths over the reference that are too many, but for who teaches what the model lacks (``forensic``); long
+before that, length counts against an update."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class Traces:
 
     @property
     def crafted(self) -> Bools:
-        """(K,) no training leaves such an update, by its form or its length."""
+        """(K,) no training leaves an update of this form; or, where it teaches nothing new, of this length."""
         return np.asarray(self.untrained | (self.lengths > MOST_LENGTHS))
 
     @property
