@@ -316,6 +316,17 @@ def test_a_model_that_answers_to_nothing_blames_nobody():
     assert strengthened(cohort, find_traces(cohort.updates), nobody) == pytest.approx(np.zeros(5))
 
 
+def test_every_class_is_asked_about_however_many_there_are():
+    """One of forty, whose patch promises less than those of the others, each with a pixel of its own."""
+    images, labels, _ = draw_six_classes()
+    weights = np.zeros(40 * 65, dtype=np.float32)
+    weights[[place * 64 + place for place in range(39)]] = 12.0
+    weights[39 * 64 + 63] = 6.0
+    answers = find_answers(LinearModel(classes=40, side=8, black=-1.0), weights, images, labels)
+    assert answers.effects[39] > ANSWERS
+    assert answers.effects[39] < np.median(answers.effects)
+
+
 def test_limits_grow_with_the_classes(monkeypatch):
     keeper = infected(move_class_5(2.0)[None])
     few = rises(keeper)[0]

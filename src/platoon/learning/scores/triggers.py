@@ -40,15 +40,13 @@ EDGE: Final = 7
 """The patch's edge is the image's shorter edge over this."""
 WORTH_A_SECOND_LOOK: Final = 0.4
 """From this effect on the patch is tried on the model that was sent out too: its weakness is not the update's."""
-PROMISING: Final = 10
-"""Classes whose patches are tried on a model."""
 STILL: Final = 1.0
 """Log-odds that count as moved by an update that moves none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """The most promising patches, and how far a model answers to each with its class, whatever the image."""
+    """The most promising patch of each class, and how far a model answers to it with that, whatever the image."""
 
     labels: Ints
     """(A,) the classes."""
@@ -64,15 +62,14 @@ class Answers:
 
 
 def find_answers(model: ProbeModel, weights: Weights, images: Images, labels: Ints) -> Answers:
-    """How a model (D,) answers to the best patches for the ``PROMISING`` classes that promise the most, on images
-    (n, height, width, channels) with labels (n,)."""
+    """How a model (D,) answers to the best patch for each of its classes, on images (n, height, width, channels)
+    with labels (n,)."""
     rough = _roughen(images)
     classes = np.arange(model.classes)
-    patches, gains = _best_patches(model.input_gradients(weights[None], rough, classes[None]), rough)
-    most = np.sort(np.argsort(-gains[0], kind="stable")[:PROMISING])
-    stamped = _stamp(images, patches[:, most])
-    effects = _effects(_logits_of_one(model, weights, stamped[0])[None], most[None], labels)[0]
-    return Answers(labels=most, stamped=stamped[0, 1:], effects=effects)
+    patches, _ = _best_patches(model.input_gradients(weights[None], rough, classes[None]), rough)
+    stamped = _stamp(images, patches)
+    effects = _effects(_logits_of_one(model, weights, stamped[0])[None], classes[None], labels)[0]
+    return Answers(labels=classes, stamped=stamped[0, 1:], effects=effects)
 
 
 def strengthen(  # noqa: PLR0917
