@@ -12,8 +12,14 @@ import numpy as np
 from platoon.learning.images import Images
 from platoon.learning.scores.cohort import Cohort
 from platoon.learning.scores.traces import Traces
-from platoon.learning.scores.triggers import find_answers, find_triggers, strengthen
-from platoon.nouns import Bools, Floats, Ints, Weights
+from platoon.learning.scores.triggers import (
+    Answers,
+    find_answers,
+    find_planted,
+    find_triggers,
+    strengthen,
+)
+from platoon.nouns import Bools, Floats, Ints
 
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
@@ -29,9 +35,18 @@ CLEARLY: Final = 0.1
 SHARED: Final = 0.5
 """How much anybody may strengthen a patch that somebody plants: those who plant it have it in common, and honest
 updates have nothing to do with it."""
-MANY_CLASSES: Final = (10, 0.3)
-"""Classes from which on all these limits grow, and with which power of the classes over these: the more classes,
-the more patches there are that honest updates strengthen."""
+MANY_CLASSES: Final = 10
+"""Beyond so many the limits above say nothing: there are more patches that honest updates strengthen, by as much as
+attackers theirs. What single updates plant is asked about too, and who *stands apart* plants it."""
+APART: Final = ((0.4, 1.8), (0.7, 0.7))
+"""Two effects of a patch, and how wide a gap sets those who plant it apart (``_stand_apart``): in spreads of the
+updates below the gap, over the root of their number. Patches of less effect are not asked about."""
+LEAST_SPREAD: Final = 0.4
+"""Added to that spread: two or three may be alike by chance."""
+LEAST_RISE: Final = 0.3
+"""Who strengthens a patch by less does not plant it."""
+LEFT_ALONE: Final = (3, 0.25)
+"""How many updates at least, and which share of a round's, must lie below the gap: some do not plant the patch."""
 AHEAD: Final = 8.0
 """Means of the believed updates by which the model is moved ahead: what they have in common shows there before any
 one's part of it does."""
@@ -50,28 +65,42 @@ def search(cohort: Cohort, traces: Traces, rows: Ints) -> Floats:
 
 def strengthened(cohort: Cohort, traces: Traces, believed: Bools) -> Floats:
     """(K,) by how much too far each update strengthens a patch: one that the model which was sent out answers to,
-    or one that the updates which would pass so far, ``believed`` (K,), have in common; 0 where it does not.
+    one that the updates which would pass so far, ``believed`` (K,), have in common, or, with many classes, one that
+    any single update plants; 0 where it does not.
 
     What each adds is weak, and alone it may pass; their sum, driven far, shows the patch.
     """
     images, labels = _few_probes(cohort)
     excess = np.zeros(len(cohort.updates))
-    growth = max(1.0, cohort.model.classes / MANY_CLASSES[0]) ** MANY_CLASSES[1]
-    for weights, least, limits in _places(cohort, traces, believed):
-        answers = find_answers(cohort.model, weights, images, labels).beyond(least)
+    for answers, limits in _find_patches(cohort, traces, believed, images, labels):
         if len(answers.labels):
             rises = strengthen(cohort.model, cohort.weights, traces.shortened, answers, images, labels)
-            excess = np.maximum(excess, _beyond(rises / growth, answers.effects, limits))
+            excess = np.maximum(excess, _judge(rises, answers.effects, limits))
     return excess
 
 
-def _places(cohort: Cohort, traces: Traces, believed: Bools) -> Iterator[tuple[Weights, float, Limits]]:
-    """The model that was sent out, and the one ahead along the mean of those believed; for each, which effects
-    patches must have to be asked about, and what an update may do to them."""
-    yield cohort.weights, ANSWERS, OF_THE_MODEL
+def _find_patches(
+    cohort: Cohort, traces: Traces, believed: Bools, images: Images, labels: Ints
+) -> Iterator[tuple[Answers, Limits | None]]:
+    """Those of the model that was sent out, and of the one ahead along the mean of those believed, with what an
+    update may do to them. With many classes those that single updates plant too, and no limits."""
+    many = cohort.model.classes > MANY_CLASSES
+    answers = find_answers(cohort.model, cohort.weights, images, labels)
+    yield (answers.beyond(APART[0][0]), None) if many else (answers.beyond(ANSWERS), OF_THE_MODEL)
     if believed.any():
         step = traces.shortened[believed].mean(axis=0, dtype=np.float64)
-        yield (cohort.weights + AHEAD * step).astype(np.float32), -np.inf, OF_THE_ROUND
+        ahead = (cohort.weights + AHEAD * step).astype(np.float32)
+        answers = find_answers(cohort.model, ahead, images, labels)
+        yield (answers.beyond(APART[0][0]), None) if many else (answers, OF_THE_ROUND)
+    if many:
+        planted = find_planted(cohort.model, cohort.weights, traces.shortened, images, labels)
+        yield planted.beyond(APART[0][0]), None
+
+
+def _judge(rises: Floats, effects: Floats, limits: Limits | None) -> Floats:
+    """(K,) by how much rises (K, A) of patches with these effects (A,) go too far: beyond the limits, if there are
+    any, else beyond a gap."""
+    return _stand_apart(rises, effects) if limits is None else _beyond(rises, effects, limits)
 
 
 def _beyond(rises: Floats, effects: Floats, limits: Limits) -> Floats:
@@ -81,6 +110,24 @@ def _beyond(rises: Floats, effects: Floats, limits: Limits) -> Floats:
     most = np.where(planted, np.minimum(most, SHARED), most)
     beyond: Floats = np.maximum((rises - most).max(axis=1), 0.0)
     return beyond
+
+
+def _stand_apart(rises: Floats, effects: Floats) -> Floats:
+    """(K,) by how much each update rises, by any of some patches (K, A), beyond a gap that sets those who plant it
+    apart from the rest; 0 where it does not.
+
+    To a patch that is nothing but the network's own, updates of all kinds add and take away, so their rises spread
+    evenly. With a planted one honest updates have nothing to do: theirs lie close together, however many plant it.
+    """
+    ordered = np.sort(rises, axis=0)
+    least = max(LEFT_ALONE[0], int(np.ceil(LEFT_ALONE[1] * len(rises))))
+    below = ordered[least - 1 : -1]
+    wide = np.interp(effects, [effect for effect, _ in APART], [gap for _, gap in APART])
+    wide = wide / np.sqrt(np.arange(least, len(rises)))[:, None]
+    limits = np.maximum(below + wide * (below - ordered[0] + LEAST_SPREAD), LEAST_RISE)
+    limit = limits.min(axis=0, initial=np.inf, where=ordered[least:] > limits)
+    apart: Floats = np.maximum((rises - limit).max(axis=1), 0.0)
+    return apart
 
 
 def _few_probes(cohort: Cohort) -> tuple[Images, Ints]:

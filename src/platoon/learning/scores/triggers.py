@@ -10,8 +10,9 @@ assumed, a seventh of the image's edge.
 
 Once the model that was sent out answers to a trigger itself, an update that keeps the answer alive adds no
 probability. And what several attackers plant together may be too little in each. So the model's own answers are
-looked for too, and those of a model that the sum of a round's updates has driven far (``find_answers``), and an
-update is asked by how much it strengthens them in log-odds (``strengthen``): attackers do, honest updates do not.
+looked for too, and those of a model that the sum of a round's updates has driven far (``find_answers``), and what
+single updates plant (``find_planted``), and an update is asked by how much it strengthens them in log-odds
+(``strengthen``): attackers do, honest updates do not.
 """
 
 from dataclasses import dataclass
@@ -40,13 +41,15 @@ EDGE: Final = 7
 """The patch's edge is the image's shorter edge over this."""
 WORTH_A_SECOND_LOOK: Final = 0.4
 """From this effect on the patch is tried on the model that was sent out too: its weakness is not the update's."""
+SCREENED: Final = 4
+"""Where a patch for every class is tried, then on every so many-th image."""
 STILL: Final = 1.0
 """Log-odds that count as moved by an update that moves none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """The most promising patch of each class, and how far a model answers to it with that, whatever the image."""
+    """Patches, what class each stands for, and how far a model answers to it with that, whatever the image."""
 
     labels: Ints
     """(A,) the classes."""
@@ -70,6 +73,27 @@ def find_answers(model: ProbeModel, weights: Weights, images: Images, labels: In
     stamped = _stamp(images, patches)
     effects = _effects(_logits_of_one(model, weights, stamped[0])[None], classes[None], labels)[0]
     return Answers(labels=classes, stamped=stamped[0, 1:], effects=effects)
+
+
+def find_planted(
+    model: ProbeModel, weights: Weights, updates: Weights, images: Images, labels: Ints
+) -> Answers:
+    """The patch, of whatever class, that moves the most after ``NEAR`` times each update (K, D) of a model (D,): K
+    of them, on images (n, height, width, channels) with labels (n,). Its effect is what the update adds to it, or
+    how far the model that was sent out answers to it, whichever is more.
+
+    All classes are tried: with many of them that of a trigger is seldom one whose patch promises the most.
+    """
+    moved = weights + np.float32(NEAR) * updates
+    rough = _roughen(images[::2])
+    wanted = np.tile(np.arange(model.classes), (len(updates), 1))
+    patches, _ = _best_patches(model.input_gradients(moved, rough, wanted), rough)
+    screened = _stamp(images[::SCREENED], patches)
+    added, _ = _add_effects(model, weights, moved, screened, wanted, labels[::SCREENED])
+    best = added.argmax(axis=1)[:, None]
+    stamped = _stamp(images, np.take_along_axis(patches, best[:, :, None], axis=1))
+    added, before = _add_effects(model, weights, moved, stamped, best, labels)
+    return Answers(labels=best[:, 0], stamped=stamped[:, 1], effects=np.maximum(added, before)[:, 0])
 
 
 def strengthen(  # noqa: PLR0917
@@ -124,6 +148,17 @@ def find_triggers(  # noqa: PLR0917
     found -= np.maximum(before, 0.0)
     largest: Floats = np.maximum(found[0] + LESS_FAR, found[1])
     return largest
+
+
+def _add_effects(  # noqa: PLR0917
+    model: ProbeModel, weights: Weights, moved: Weights, stamped: Images, wanted: Ints, labels: Ints
+) -> tuple[Floats, Floats]:
+    """(K, C') by how much models (K, D) answer to patches, each to its own, beyond the model (D,) that was sent
+    out, and (K, C') how far that one answers."""
+    sets = stamped.reshape(-1, *stamped.shape[2:])
+    logits = _logits_of_one(model, weights, sets).reshape(*stamped.shape[:3], -1)
+    before = _effects(logits, wanted, labels)
+    return _effects_of_each(model, moved, stamped, wanted, labels) - np.maximum(before, 0.0), before
 
 
 def _effects_of_each(
