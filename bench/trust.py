@@ -35,6 +35,11 @@ RUNS = Path(__file__).parents[1] / "runs" / "bench-trust"
 PAGE = Path(__file__).parents[1] / "docs" / "trust.md"
 COSTS = "trust_costs"
 """The table of what trust costs where nobody attacks."""
+ROBUST = "trust_robust_fedavg"
+"""Aggregators in place of a score."""
+PLAIN = "weighted_mean"
+USUAL = ("trust_30", "trust_30_fedavg", "trust_none", "trust_none_fedavg")
+"""What it is compared with."""
 MEASURES = (
     "auc",
     "auc_second_half",
@@ -193,7 +198,7 @@ def name_row(cell: Cell) -> dict[str, Any]:
         "probes_wrong_labels": trust.probes_wrong_labels,
         "probes_missing_classes": trust.probes_missing_classes,
         "score": trust.score,
-        "aggregation": scenario.aggregation.rule,
+        "aggregation": name_aggregation(scenario),
         "setting": ", ".join(
             f"{axis.rsplit('.', 1)[-1]} {level}"
             for axis, level in cell.levels.items()
@@ -206,6 +211,12 @@ def name_row(cell: Cell) -> dict[str, Any]:
         "faulty_edge_servers": name_faults(scenario),
         "edge_servers": scenario.radio.rsus,
     }
+
+
+def name_aggregation(scenario: Scenario) -> str:
+    """The aggregator, after what comes before it."""
+    aggregation = scenario.aggregation
+    return aggregation.rule if aggregation.pre == "none" else f"{aggregation.pre}+{aggregation.rule}"
 
 
 def times_to_shares(references: Sequence[float], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -257,7 +268,7 @@ def name_reference(scenario: Scenario) -> str:
 
 
 def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> float | None:
-    """The accuracy of the oracle, or of FedAvg, in a row's setting, on the same seeds."""
+    """The accuracy of the oracle, or of FedAvg, in a row's setting, on the same seeds, both by the plain mean."""
     keys = (
         "data",
         "model",
@@ -270,7 +281,9 @@ def find(rows: Iterable[dict[str, Any]], row: dict[str, Any], method: str) -> fl
     )
     same: Callable[[dict[str, Any]], bool] = lambda other: all(other[key] == row[key] for key in keys)  # noqa: E731
     found = [
-        r["accuracy"] for r in rows if r["method"] == method and not r["faulty_edge_servers"] and same(r)
+        r["accuracy"]
+        for r in rows
+        if r["method"] == method and r["aggregation"] == PLAIN and not r["faulty_edge_servers"] and same(r)
     ]
     return found[0] if found else None
 
@@ -287,7 +300,36 @@ def make_tables(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     costs = [row for row in honest if row["attack"] in ("none", "any") and row["centralised_accuracy"]]
     shares = [f"to {share:.0%}".replace("%", " %") for share in SHARES]
     head = ["", "accuracy", "centralised", "of it", *shares, "scoring / training"]
-    return tables | {COSTS: table(head, [_cost_line(row) for row in costs])} | make_server_tables(rows)
+    tables[COSTS] = table(head, [_cost_line(row) for row in costs])
+    return tables | {ROBUST: _robust_table(rows)} | make_server_tables(rows)
+
+
+def _robust_table(rows: Sequence[dict[str, Any]]) -> str:
+    """A line for each aggregator without a score, a column for each attack; FedAvg's mean and the default method
+    beside them."""
+    robust = [row for row in rows if row["grid"] == ROBUST]
+    attacks = list(dict.fromkeys(row["attack"] for row in robust))
+    usual = [row for row in rows if row["grid"] in USUAL]
+    lines = [
+        ["FedAvg, the mean", *(_outcome(usual, attack, method="fedavg") for attack in attacks)],
+        *(
+            [f"FedAvg, {rule}", *(_outcome(robust, attack, aggregation=rule) for attack in attacks)]
+            for rule in dict.fromkeys(row["aggregation"] for row in robust)
+        ),
+        ["the default method", *(_outcome(usual, attack, method="dtb-fl") for attack in attacks)],
+    ]
+    return table(["", *attacks], lines)
+
+
+def _outcome(rows: Sequence[dict[str, Any]], attack: str, **wanted: str) -> str:
+    """Accuracy, and in how many images a backdoor works, of the one row with this attack and these values; a dash
+    where there is none."""
+    found = [row for row in rows if row["attack"] == attack and wanted.items() <= row.items()]
+    if not found:
+        return "-"
+    (row,) = found
+    works = "" if row["backdoor_success"] is None else f", works in {with_spread(row, 'backdoor_success')}"
+    return with_spread(row, "accuracy") + works
 
 
 def _attack_table(rows: Sequence[dict[str, Any]]) -> str:

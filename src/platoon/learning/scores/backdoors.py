@@ -4,7 +4,8 @@ All classes are asked about, whichever rows of the last layer an update moved: w
 before chooses not to move the row of its class.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -19,9 +20,10 @@ from platoon.learning.scores.triggers import (
     find_triggers,
     strengthen,
 )
-from platoon.nouns import Bools, Floats, Ints
+from platoon.nouns import Bools, Floats, Ints, Weights
 
 Limits = tuple[tuple[float, float], tuple[float, float]]
+Judge = Callable[[Floats, Floats], Floats]
 
 ANSWERS: Final = 0.15
 """Effect of a patch from which on the model that was sent out may answer to it; networks that nobody attacked have
@@ -41,10 +43,13 @@ attackers theirs. What single updates plant is asked about too, and who *stands 
 APART: Final = ((0.4, 1.8), (0.7, 0.7))
 """Two effects of a patch, and how wide a gap sets those who plant it apart (``_stand_apart``): in spreads of the
 updates below the gap, over the root of their number. Patches of less effect are not asked about."""
-LEAST_SPREAD: Final = 0.4
+CHANCE_SPREAD: Final = 0.4
 """Added to that spread: two or three may be alike by chance."""
 LEAST_RISE: Final = 0.3
 """Who strengthens a patch by less does not plant it."""
+OF_A_GAP: Final = 0.2
+"""What a distance beyond a gap counts beside one beyond a limit: honest updates lie a little beyond one now and then,
+attackers far."""
 LEFT_ALONE: Final = (3, 0.25)
 """How many updates at least, and which share of a round's, must lie below the gap: some do not plant the patch."""
 AHEAD: Final = 8.0
@@ -71,36 +76,45 @@ def strengthened(cohort: Cohort, traces: Traces, believed: Bools) -> Floats:
     What each adds is weak, and alone it may pass; their sum, driven far, shows the patch.
     """
     images, labels = _few_probes(cohort)
+    find = _find_of_many_classes if cohort.model.classes > MANY_CLASSES else _find_of_few_classes
     excess = np.zeros(len(cohort.updates))
-    for answers, limits in _find_patches(cohort, traces, believed, images, labels):
+    for answers, judge in find(cohort, traces, believed, images, labels):
         if len(answers.labels):
             rises = strengthen(cohort.model, cohort.weights, traces.shortened, answers, images, labels)
-            excess = np.maximum(excess, _judge(rises, answers.effects, limits))
+            excess = np.maximum(excess, judge(rises, answers.effects))
     return excess
 
 
-def _find_patches(
+def _find_of_few_classes(
     cohort: Cohort, traces: Traces, believed: Bools, images: Images, labels: Ints
-) -> Iterator[tuple[Answers, Limits | None]]:
-    """Those of the model that was sent out, and of the one ahead along the mean of those believed, with what an
-    update may do to them. With many classes those that single updates plant too, and no limits."""
-    many = cohort.model.classes > MANY_CLASSES
+) -> Iterator[tuple[Answers, Judge]]:
+    """The patches that the model which was sent out answers to, and those of the one ahead along the mean of those
+    believed, with limits for each."""
     answers = find_answers(cohort.model, cohort.weights, images, labels)
-    yield (answers.beyond(APART[0][0]), None) if many else (answers.beyond(ANSWERS), OF_THE_MODEL)
+    yield answers.beyond(ANSWERS), partial(_beyond, limits=OF_THE_MODEL)
     if believed.any():
-        step = traces.shortened[believed].mean(axis=0, dtype=np.float64)
-        ahead = (cohort.weights + AHEAD * step).astype(np.float32)
-        answers = find_answers(cohort.model, ahead, images, labels)
-        yield (answers.beyond(APART[0][0]), None) if many else (answers, OF_THE_ROUND)
-    if many:
-        planted = find_planted(cohort.model, cohort.weights, traces.shortened, images, labels)
-        yield planted.beyond(APART[0][0]), None
+        answers = find_answers(cohort.model, _move_ahead(cohort, traces, believed), images, labels)
+        yield answers.beyond(-np.inf), partial(_beyond, limits=OF_THE_ROUND)
 
 
-def _judge(rises: Floats, effects: Floats, limits: Limits | None) -> Floats:
-    """(K,) by how much rises (K, A) of patches with these effects (A,) go too far: beyond the limits, if there are
-    any, else beyond a gap."""
-    return _stand_apart(rises, effects) if limits is None else _beyond(rises, effects, limits)
+def _find_of_many_classes(
+    cohort: Cohort, traces: Traces, believed: Bools, images: Images, labels: Ints
+) -> Iterator[tuple[Answers, Judge]]:
+    """The same, and what each update plants; those that move enough, all judged by who stands apart."""
+    if not believed.any():
+        return
+    judge = partial(_stand_apart, believed=believed)
+    for weights in (cohort.weights, _move_ahead(cohort, traces, believed)):
+        yield find_answers(cohort.model, weights, images, labels).beyond(APART[0][0]), judge
+    planted = find_planted(cohort.model, cohort.weights, traces.shortened, images, labels)
+    yield planted.beyond(APART[0][0]), judge
+
+
+def _move_ahead(cohort: Cohort, traces: Traces, believed: Bools) -> Weights:
+    """(D,) the model that was sent out, driven far along the mean of those believed."""
+    step = traces.shortened[believed].mean(axis=0, dtype=np.float64)
+    ahead: Weights = (cohort.weights + AHEAD * step).astype(np.float32)
+    return ahead
 
 
 def _beyond(rises: Floats, effects: Floats, limits: Limits) -> Floats:
@@ -112,21 +126,24 @@ def _beyond(rises: Floats, effects: Floats, limits: Limits) -> Floats:
     return beyond
 
 
-def _stand_apart(rises: Floats, effects: Floats) -> Floats:
-    """(K,) by how much each update rises, by any of some patches (K, A), beyond a gap that sets those who plant it
-    apart from the rest; 0 where it does not.
+def _stand_apart(rises: Floats, effects: Floats, believed: Bools) -> Floats:
+    """(K,) by how much each update rises, by any of some patches (K, A) of effects (A,), beyond a gap that sets those
+    who plant it apart from the rest of those ``believed`` (K,), times ``OF_A_GAP``; 0 where it does not.
 
-    To a patch that is nothing but the network's own, updates of all kinds add and take away, so their rises spread
-    evenly. With a planted one honest updates have nothing to do: theirs lie close together, however many plant it.
+    To a patch that is nothing but the network's own, updates of all kinds add and take away, so their rises spread.
+    With a planted one honest updates have nothing to do: theirs lie close together, however many plant it. Only
+    those believed say how wide that is, so that nobody widens it by an update that is thrown out anyway.
     """
-    ordered = np.sort(rises, axis=0)
-    least = max(LEFT_ALONE[0], int(np.ceil(LEFT_ALONE[1] * len(rises))))
+    ordered = np.sort(rises[believed], axis=0)
+    least = max(LEFT_ALONE[0], int(np.ceil(LEFT_ALONE[1] * len(ordered))))
+    if len(ordered) <= least:
+        return np.zeros(len(rises))
     below = ordered[least - 1 : -1]
-    wide = np.interp(effects, [effect for effect, _ in APART], [gap for _, gap in APART])
-    wide = wide / np.sqrt(np.arange(least, len(rises)))[:, None]
-    limits = np.maximum(below + wide * (below - ordered[0] + LEAST_SPREAD), LEAST_RISE)
-    limit = limits.min(axis=0, initial=np.inf, where=ordered[least:] > limits)
-    apart: Floats = np.maximum((rises - limit).max(axis=1), 0.0)
+    gaps = np.interp(effects, [effect for effect, _ in APART], [gap for _, gap in APART])
+    gaps = gaps / np.sqrt(np.arange(least, len(ordered)))[:, None] * (below - ordered[0] + CHANCE_SPREAD)
+    ends = np.maximum(below + gaps, LEAST_RISE)
+    end = ends.min(axis=0, initial=np.inf, where=ordered[least:] > ends)
+    apart: Floats = OF_A_GAP * np.maximum((rises - end).max(axis=1), 0.0)
     return apart
 
 
