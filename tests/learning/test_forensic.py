@@ -338,13 +338,11 @@ def test_of_many_classes_the_patch_that_an_update_plants_is_found_though_others_
     weights, planting = np.zeros((2, 40 * 65), dtype=np.float32)
     weights[[place * 64 + place for place in range(39)]] = 12.0
     planting[39 * 64 + 63] = 4.0
-    honest = np.zeros_like(planting)
-    honest[64 * 3 + 63] = -1.0
     assert find_triggers(model, weights, planting[None], np.arange(40)[None], images, labels)[0] < 0.1
-    planted = find_planted(model, weights, np.stack([honest, planting]), images, labels)
-    assert planted.labels[1] == 39
-    assert (planted.stamped[1, :, 7, 7] == 255).all()
-    assert planted.effects[1] > APART[0][0]
+    planted = find_planted(model, weights, planting[None], images, labels)
+    assert planted.labels.tolist() == [39]
+    assert (planted.stamped[0, :, 7, 7] == 255).all()
+    assert planted.effects[0] > APART[0][0]
 
 
 def test_a_planted_patch_counts_by_what_the_model_answers_to_it_if_that_is_more():
@@ -358,55 +356,70 @@ def test_a_planted_patch_counts_by_what_the_model_answers_to_it_if_that_is_more(
     assert found.effects[0] == pytest.approx(answers.effects[5])
 
 
-ONE = np.array([0.5])
-"""Effect of a patch in ``_stand_apart``'s tests."""
+def stand_apart(rises, effect=0.5, believed=None):
+    """By one patch of this effect, if nothing else is said."""
+    rises = np.atleast_2d(np.asarray(rises, dtype=float).T).T
+    everybody = np.ones(len(rises), dtype=bool)
+    return _stand_apart(rises, np.full(rises.shape[1], effect), everybody if believed is None else believed)
 
 
 @pytest.mark.parametrize("planting", [[0.9], [0.8, 1.0, 1.4], [0.7, 0.9, 1.0, 1.1, 1.2, 1.4, 1.5, 2.0]])
 def test_who_plants_a_patch_stands_apart_alone_or_as_the_most(planting):
     """Eleven updates; those that do not plant it hardly touch it."""
     rest = np.linspace(-0.08, 0.1, 11 - len(planting))
-    apart = _stand_apart(np.append(rest, planting)[:, None], ONE)
+    apart = stand_apart(np.append(rest, planting))
     assert (apart[: len(rest)] == 0.0).all()
-    assert (apart[len(rest) :] > 0.1).all()
+    assert (apart[len(rest) :] > 0.01).all()
 
 
 def test_a_patch_that_updates_of_all_kinds_move_sets_nobody_apart():
     """As honest updates of 43 classes move a patch of the network's own."""
-    rises = np.array([-0.59, -0.12, -0.01, 0.11, 0.19, 0.25, 0.3, 0.56, 0.8, 1.07, 1.5])[:, None]
-    assert (_stand_apart(rises, ONE) == 0.0).all()
+    assert (stand_apart([-0.59, -0.12, -0.01, 0.11, 0.19, 0.25, 0.3, 0.56, 0.8, 1.07, 1.5]) == 0.0).all()
 
 
-def test_nobody_stands_apart_from_two_or_by_hardly_anything():
-    assert (_stand_apart(np.array([[0.0], [0.0], [5.0]]), ONE) == 0.0).all()
-    assert (_stand_apart(np.array([[0.0]] * 10 + [[LEAST_RISE]]), ONE) == 0.0).all()
-    assert _stand_apart(np.array([[0.0]] * 10 + [[1.0]]), ONE)[-1] > 0.0
+def test_nobody_stands_apart_from_too_few_or_by_hardly_anything():
+    assert (stand_apart([0.0, 0.0, 5.0]) == 0.0).all()
+    assert (stand_apart([0.0] * 10 + [LEAST_RISE]) == 0.0).all()
+    assert stand_apart([0.0] * 10 + [1.0])[-1] > 0.0
+    assert (stand_apart([0.0] * 4 + [1.0] * 16) == 0.0).all()
+    assert (stand_apart([0.0] * 5 + [1.0] * 15)[5:] > 0.0).all()
 
 
 def test_the_more_a_patch_moves_the_narrower_a_gap_sets_apart():
-    rises = np.array([-0.2, -0.1, -0.1, 0.0, 0.0, 0.05, 0.35, 0.4, 0.5, 0.6, 0.7])[:, None]
-    assert (_stand_apart(rises, np.array([APART[0][0]])) == 0.0).all()
-    assert (_stand_apart(rises, np.array([APART[1][0]]))[6:] > 0.0).all()
+    rises = [-0.2, -0.1, -0.1, 0.0, 0.0, 0.05, 0.35, 0.4, 0.5, 0.6, 0.7]
+    assert (stand_apart(rises, APART[0][0]) == 0.0).all()
+    assert (stand_apart(rises, APART[1][0])[6:] > 0.0).all()
+
+
+def test_a_sacrificed_update_does_not_hide_those_who_plant_a_patch():
+    """It weakens the trigger a great deal, so that the rest seem to spread; but nobody believes it."""
+    rises = np.append(np.linspace(-0.08, 0.1, 8), [0.9, 1.0, 1.1, -4.0])
+    assert (stand_apart(rises) == 0.0).all()
+    believed = np.arange(12) < 11
+    assert (stand_apart(rises, believed=believed)[8:11] > 0.0).all()
+    assert (stand_apart(rises, believed=~believed) == 0.0).all()
 
 
 @given(order=st.permutations(range(9)))
 def test_standing_apart_does_not_depend_on_the_order(order):
     rises = stream(3, "rises").normal(0.0, 0.1, (9, 4))
     rises[5:, 2] += 1.0
-    assert _stand_apart(rises, np.full(4, 0.6))[list(order)] == pytest.approx(
-        _stand_apart(rises[list(order)], np.full(4, 0.6))
-    )
+    assert (stand_apart(rises, 0.6) > 0.0).any()
+    assert stand_apart(rises, 0.6)[list(order)] == pytest.approx(stand_apart(rises[list(order)], 0.6))
 
 
-def test_of_many_classes_no_limit_holds_but_who_stands_apart_is_blamed(monkeypatch):
-    """With six classes for many: alone nobody can be told apart; beside ten that leave the answer alone, the keeper
-    can."""
-    monkeypatch.setattr(backdoors, "MANY_CLASSES", 5)
-    assert rises(infected(move_class_5(2.0)[None]))[0] == 0.0
-    others = np.stack([move_class_5(0.0)] * 10)
-    rise = rises(infected(np.concatenate([others, move_class_5(2.0)[None]])))
-    assert (rise[:-1] == 0.0).all()
-    assert rise[-1] > 0.0
+@pytest.mark.parametrize(("classes", "many"), [(5, True), (6, False)])
+def test_of_many_classes_no_limit_holds_but_who_stands_apart_is_blamed(classes, many, monkeypatch):
+    """More than so many are many, of six. Then alone nobody can be told apart; beside ten that leave the answer
+    alone, the keeper can, if these are believed."""
+    monkeypatch.setattr(backdoors, "MANY_CLASSES", classes)
+    assert (rises(infected(move_class_5(2.0)[None]))[0] == 0.0) == many
+    updates = np.stack([move_class_5(0.0)] * 10 + [move_class_5(2.0)])
+    cohort = infected(updates)
+    traces = replace(find_traces(updates, None), reference=np.inf, shortened=updates)
+    excess = strengthened(cohort, traces, np.ones(11, dtype=bool))
+    assert (excess[:-1] == 0.0).all()
+    assert excess[-1] > 0.0
 
 
 @given(order=st.permutations(range(4)))
@@ -672,19 +685,36 @@ def test_what_attackers_have_in_common_shows_before_the_model_answers():
     assert (excess[~false] == 0.0).all()
 
 
-def test_with_many_classes_what_single_updates_plant_is_asked_of_all(monkeypatch):
-    """Trained by the real attack, in a model of honest rounds that answers to nothing, and nobody believed: so
-    neither the model nor the sum shows anything. Five are taken for many."""
+def test_of_many_classes_what_single_updates_plant_is_asked_of_all(monkeypatch):
+    """Trained by the real attack, in a model of honest rounds that answers to nothing; five are taken for many. The
+    sum hides it: it is searched as if nothing moved."""
     (model, trainer, weights, _), false = train_honestly(4), np.arange(8) < 3
-    cohort = make_round(model, weights, train_fleet(trainer, weights, false, 4))
-    traces, nobody = find_traces(cohort.updates), np.zeros(8, dtype=bool)
-    assert (strengthened(cohort, traces, nobody) == 0.0).all()
+    everybody = np.ones(8, dtype=bool)
     monkeypatch.setattr(backdoors, "MANY_CLASSES", KINDS - 1)
-    excess = strengthened(cohort, traces, nobody)
+    monkeypatch.setattr(backdoors, "AHEAD", 0.0)
+    cohort = make_round(model, weights, train_fleet(trainer, weights, false, 4))
+    excess = strengthened(cohort, find_traces(cohort.updates), everybody)
     assert (excess[false] > 0.0).all()
     assert (excess[~false] == 0.0).all()
-    honest = make_round(model, weights, train_fleet(trainer, weights, np.zeros(8, dtype=bool), 4))
-    assert (strengthened(honest, find_traces(honest.updates), nobody) == 0.0).all()
+    honest = make_round(model, weights, train_fleet(trainer, weights, ~everybody, 4))
+    assert (strengthened(honest, find_traces(honest.updates), everybody) == 0.0).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_small_round_of_many_classes_is_judged(count):
+    """Nobody can stand apart in it."""
+    images, labels, _ = draw_six_classes()
+    updates = stream(count, "small").standard_normal((count, 40 * 65)).astype(np.float32)
+    cohort = Cohort(
+        weights=np.zeros(40 * 65, dtype=np.float32),
+        updates=updates,
+        samples=np.ones(count, dtype=np.int64),
+        probe_images=images,
+        probe_labels=labels,
+        model=LinearModel(classes=40, side=8, black=-1.0),
+    )
+    assert (strengthened(cohort, find_traces(updates), np.ones(count, dtype=bool)) == 0.0).all()
+    assert ((forensic(cohort).values >= 0.0) & (forensic(cohort).values <= 1.0)).all()
 
 
 def test_copies_have_no_part_in_the_sum(monkeypatch):

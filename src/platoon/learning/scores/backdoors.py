@@ -31,7 +31,7 @@ weak answers too, and honest updates that strengthen them."""
 OF_THE_MODEL: Final = ((ANSWERS, 0.85), (0.5, 0.6))
 """Two effects of a patch, and how much an update may strengthen an answer of each; in between a straight line."""
 OF_THE_ROUND: Final = ((0.0, 1.2), (0.5, 0.85))
-"""The same of a patch ahead; there every one is asked about, whatever its effect."""
+"""The same of a patch ahead; of few classes every one is asked about there, whatever its effect."""
 CLEARLY: Final = 0.1
 """Who strengthens a patch by so much beyond its limit plants it."""
 SHARED: Final = 0.5
@@ -48,10 +48,11 @@ CHANCE_SPREAD: Final = 0.4
 LEAST_RISE: Final = 0.3
 """Who strengthens a patch by less does not plant it."""
 OF_A_GAP: Final = 0.2
-"""What a distance beyond a gap counts beside one beyond a limit: honest updates lie a little beyond one now and then,
-attackers far."""
+"""What a distance beyond a gap counts beside one beyond a limit: honest updates lie a little beyond one now and
+then, attackers far."""
 LEFT_ALONE: Final = (3, 0.25)
-"""How many updates at least, and which share of a round's, must lie below the gap: some do not plant the patch."""
+"""How many updates at least, and which share of those believed, must lie below the gap: some do not plant the
+patch."""
 AHEAD: Final = 8.0
 """Means of the believed updates by which the model is moved ahead: what they have in common shows there before any
 one's part of it does."""
@@ -127,8 +128,8 @@ def _beyond(rises: Floats, effects: Floats, limits: Limits) -> Floats:
 
 
 def _stand_apart(rises: Floats, effects: Floats, believed: Bools) -> Floats:
-    """(K,) by how much each update rises, by any of some patches (K, A) of effects (A,), beyond a gap that sets those
-    who plant it apart from the rest of those ``believed`` (K,), times ``OF_A_GAP``; 0 where it does not.
+    """(K,) by how much each update rises, by any of some patches (K, A) of effects (A,), beyond a gap that sets
+    those who plant it apart from the rest of those ``believed`` (K,), times ``OF_A_GAP``; 0 where it does not.
 
     To a patch that is nothing but the network's own, updates of all kinds add and take away, so their rises spread.
     With a planted one honest updates have nothing to do: theirs lie close together, however many plant it. Only

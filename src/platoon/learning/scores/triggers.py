@@ -42,7 +42,7 @@ EDGE: Final = 7
 WORTH_A_SECOND_LOOK: Final = 0.4
 """From this effect on the patch is tried on the model that was sent out too: its weakness is not the update's."""
 SCREENED: Final = 4
-"""Where a patch for every class is tried, then on every so many-th image."""
+"""A patch for every class of every update is tried on every so many-th image only."""
 STILL: Final = 1.0
 """Log-odds that count as moved by an update that moves none."""
 
@@ -78,9 +78,9 @@ def find_answers(model: ProbeModel, weights: Weights, images: Images, labels: In
 def find_planted(
     model: ProbeModel, weights: Weights, updates: Weights, images: Images, labels: Ints
 ) -> Answers:
-    """The patch, of whatever class, that moves the most after ``NEAR`` times each update (K, D) of a model (D,): K
-    of them, on images (n, height, width, channels) with labels (n,). Its effect is what the update adds to it, or
-    how far the model that was sent out answers to it, whichever is more.
+    """The patch, of whatever class, to which ``NEAR`` times each update (K, D) of a model (D,) adds the most: K of
+    them, on images (n, height, width, channels) with labels (n,). Its effect is what the update adds, or how far
+    the model that was sent out answers to it, whichever is more.
 
     All classes are tried: with many of them that of a trigger is seldom one whose patch promises the most.
     """
@@ -89,10 +89,10 @@ def find_planted(
     wanted = np.tile(np.arange(model.classes), (len(updates), 1))
     patches, _ = _best_patches(model.input_gradients(moved, rough, wanted), rough)
     screened = _stamp(images[::SCREENED], patches)
-    added, _ = _add_effects(model, weights, moved, screened, wanted, labels[::SCREENED])
+    added, _ = _added_effects(model, weights, moved, screened, wanted, labels[::SCREENED])
     best = added.argmax(axis=1)[:, None]
     stamped = _stamp(images, np.take_along_axis(patches, best[:, :, None], axis=1))
-    added, before = _add_effects(model, weights, moved, stamped, best, labels)
+    added, before = _added_effects(model, weights, moved, stamped, best, labels)
     return Answers(labels=best[:, 0], stamped=stamped[:, 1], effects=np.maximum(added, before)[:, 0])
 
 
@@ -150,7 +150,7 @@ def find_triggers(  # noqa: PLR0917
     return largest
 
 
-def _add_effects(  # noqa: PLR0917
+def _added_effects(  # noqa: PLR0917
     model: ProbeModel, weights: Weights, moved: Weights, stamped: Images, wanted: Ints, labels: Ints
 ) -> tuple[Floats, Floats]:
     """(K, C') by how much models (K, D) answer to patches, each to its own, beyond the model (D,) that was sent
