@@ -301,7 +301,9 @@ def make_tables(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     shares = [f"to {share:.0%}".replace("%", " %") for share in SHARES]
     head = ["", "accuracy", "centralised", "of it", *shares, "scoring / training"]
     tables[COSTS] = table(head, [_cost_line(row) for row in costs])
-    return tables | {ROBUST: _robust_table(rows)} | make_server_tables(rows)
+    if any(row["grid"] == ROBUST for row in rows):
+        tables[ROBUST] = _robust_table(rows)
+    return tables | make_server_tables(rows)
 
 
 def _robust_table(rows: Sequence[dict[str, Any]]) -> str:

@@ -126,6 +126,26 @@ def test_accuracies_are_compared_within_one_partition_and_attack(grid):
         assert trust.find(rows, row, "oracle") is None
 
 
+def test_an_aggregator_without_a_score_is_no_plain_fedavg():
+    """It has a table of its own, beside the mean and the default method."""
+    grid = load_grid(trust.GRIDS / f"{trust.ROBUST}.toml")
+    result = make_result(0.4) | {"backdoor_success": 0.0}
+    rows = trust.describe(grid, {cell.digest: result for cell in grid.cells}, {})
+    assert {row["aggregation"] for row in rows} >= {"median", "nnm+trimmed_mean"}
+    assert all(trust.find(rows, row, "fedavg") is None for row in rows)
+    shown = trust.make_tables(rows)[trust.ROBUST].splitlines()
+    assert [line.split(" |")[0] for line in shown[2:]] == [
+        "| FedAvg, the mean",
+        "| FedAvg, median",
+        "| FedAvg, multi_krum",
+        "| FedAvg, geometric_median",
+        "| FedAvg, nnm+trimmed_mean",
+        "| the default method",
+    ]
+    assert "0.400 +- 0.000, works in 0.000 +- 0.000" in shown[3]
+    assert trust.ROBUST not in trust.make_tables([])
+
+
 def tampered(blocks, by, named):
     return {
         "tampering": {"blocks": blocks, "refused_by": by, "unnoticed": 0, "updates_lost": 7, "named": named},
