@@ -12,7 +12,7 @@ Once the model that was sent out answers to a trigger itself, an update that kee
 probability. And what several attackers plant together may be too little in each. So the model's own answers are
 looked for too, and those of a model that the sum of a round's updates has driven far (``find_answers``), and what
 single updates plant (``find_planted``), and an update is asked by how much it strengthens them in log-odds
-(``strengthen``): attackers do, honest updates do not.
+(``strengthen``). How far is too far says ``backdoors``.
 """
 
 from dataclasses import dataclass
